@@ -1,0 +1,1 @@
+"""Measurements of wawo beside raw C and its rivals; see README.md."""

@@ -1,0 +1,733 @@
+/* The load generator: one thread, one epoll, one recv and one send for each readiness.
+ *
+ * Modes
+ *   pingpong  every connection keeps `depth` messages in flight; k replies are answered by k messages in one send
+ *   rate      open loop: messages leave on a fixed schedule, latency counts from the time each was due to leave
+ *   idle      open, one echo on each, print READY, then silence until stdin closes
+ *   connect   connect, one echo, close in both directions; `connections` of them in parallel
+ *
+ * All messages come from one static pattern of different messages, so sending copies nothing, and what comes back is
+ * compared with what must come back: the count always, the first and last eight bytes of each message.
+ * The result is one JSON line. Every failed, lost, wrong or early closed connection is in `errors`.
+ */
+#define _GNU_SOURCE
+#include <arpa/inet.h>
+#include <dirent.h>
+#include <errno.h>
+#include <getopt.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "latency.h"
+
+enum {
+    EVENTS = 1024,
+    RECV_BUFFER = 256 * 1024,
+    PATTERN_BYTES = 256 * 1024,
+    OPENING_MAX = 256,      /* below any listen queue: no SYN is ever dropped and sent again a second later */
+    SETUP_SECONDS = 30,
+    DRAIN_SECONDS = 5,
+    LOST_MAX = 1000,        /* in connect mode: a dead server must not become an endless loop */
+    SOURCES_CONNECT = 64,   /* each gives its own range of ports, TIME_WAIT holds them for a while */
+    CONNECTIONS_PER_SOURCE = 5000,
+};
+
+enum mode { PINGPONG, RATE, IDLE, CONNECT };
+enum phase { CLOSED, OPENING, OPEN, ENDING };
+
+static const char *const mode_names[] = {"pingpong", "rate", "idle", "connect"};
+
+static struct options {
+    enum mode mode;
+    const char *host;
+    int port;
+    unsigned connections, depth, header, sources;
+    size_t size;
+    double warmup, seconds, rate;
+    pid_t server;
+} opt = {.host = "127.0.0.1", .connections = 1, .depth = 1, .size = 64, .warmup = 0.3, .seconds = 2, .rate = 10000};
+
+struct conn {
+    int fd;
+    uint8_t phase;
+    bool wants_out;
+    uint32_t flying;  /* messages sent or owed whose reply is not here */
+    uint32_t expect;  /* index of the next reply in the pattern */
+    size_t got;       /* bytes of that reply that are here */
+    size_t out_at;    /* where the next byte to send is in the pattern */
+    size_t owed;      /* bytes due that the kernel has not taken */
+    uint64_t replies; /* since the run began */
+    uint64_t began;
+};
+
+static struct {
+    uint64_t connect, closed, content, lost;
+} errors;
+
+struct usage {
+    uint64_t at, replies, server_cpu, load_cpu, server_waited, load_waited; /* times in ns */
+};
+
+struct window {
+    uint64_t opens_at;
+    struct usage begin, end;
+    bool open, done;
+};
+
+static struct conn *conns;
+static uint64_t *sent_at; /* pingpong: a ring of `depth` send times for each connection */
+static char *pattern;
+static size_t message;    /* bytes of one message with its header */
+static unsigned kinds;    /* different messages in the pattern */
+static int poller;
+static unsigned alive, opening;
+static uint64_t replies, flying_total, source_next;
+static bool draining;
+static struct window window;
+static struct latency latency;
+static char buffer[RECV_BUFFER];
+static struct sockaddr_in target;
+
+static void die(const char *what)
+{
+    perror(what);
+    exit(1);
+}
+
+static uint64_t clock_ns(clockid_t clock)
+{
+    struct timespec t;
+
+    if (clock_gettime(clock, &t) != 0)
+        return 0;
+    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+static uint64_t now_ns(void)
+{
+    return clock_ns(CLOCK_MONOTONIC);
+}
+
+/* CPU time is the scheduler's own sum over all threads, ended ones too: what schedstat shows, in one call. */
+static uint64_t cpu_ns(pid_t pid)
+{
+    clockid_t clock;
+
+    if (pid == 0 || clock_getcpuclockid(pid, &clock) != 0)
+        return 0;
+    return clock_ns(clock);
+}
+
+/* How long its threads were ready to run and did not: somebody else had the core. */
+static uint64_t waited_ns(pid_t pid)
+{
+    char path[64 + sizeof(((struct dirent *)0)->d_name)];
+    unsigned long long ran, waited, sum = 0;
+    struct dirent *entry;
+    DIR *tasks;
+
+    snprintf(path, sizeof path, "/proc/%d/task", (int)pid);
+    tasks = opendir(path);
+    if (tasks == NULL)
+        return 0;
+    while ((entry = readdir(tasks)) != NULL) {
+        FILE *file;
+
+        snprintf(path, sizeof path, "/proc/%d/task/%s/schedstat", (int)pid, entry->d_name);
+        file = entry->d_name[0] == '.' ? NULL : fopen(path, "r");
+        if (file == NULL)
+            continue;
+        if (fscanf(file, "%llu %llu", &ran, &waited) == 2)
+            sum += waited;
+        fclose(file);
+    }
+    closedir(tasks);
+    return sum;
+}
+
+static struct usage usage_now(void)
+{
+    return (struct usage){
+        .at = now_ns(),
+        .replies = replies,
+        .server_cpu = cpu_ns(opt.server),
+        .load_cpu = cpu_ns(getpid()),
+        .server_waited = waited_ns(opt.server),
+        .load_waited = waited_ns(getpid()),
+    };
+}
+
+static void make_pattern(void)
+{
+    uint64_t state = 0x9e3779b97f4a7c15u;
+    unsigned messages;
+
+    message = opt.header + opt.size;
+    kinds = (unsigned)(PATTERN_BYTES / message);
+    kinds = kinds > 64 ? 64 : kinds < 4 ? 4 : kinds;
+    messages = kinds + opt.depth; /* so that `depth` messages lie in one piece from any kind on */
+    pattern = malloc(messages * message);
+    if (pattern == NULL)
+        die("malloc");
+    for (unsigned m = 0; m < messages; m++) {
+        char *at = pattern + m * message;
+
+        if (m >= kinds) {
+            memcpy(at, at - kinds * message, message);
+            continue;
+        }
+        for (unsigned i = 0; i < opt.header; i++)
+            at[i] = (char)((uint64_t)opt.size >> 8 * (opt.header - 1 - i));
+        for (size_t i = opt.header; i < message; i++) {
+            state = state * 6364136223846793005u + 1442695040888963407u;
+            at[i] = (char)(state >> 56);
+        }
+    }
+}
+
+static void watch(int operation, struct conn *c, uint32_t interest)
+{
+    struct epoll_event event = {.events = interest, .data.ptr = c};
+
+    if (epoll_ctl(poller, operation, c->fd, &event) != 0)
+        die("epoll_ctl");
+}
+
+static void forget(struct conn *c)
+{
+    if (c->phase == OPENING)
+        opening--;
+    else if (c->phase == OPEN)
+        alive--;
+    flying_total -= c->flying;
+    close(c->fd);
+    *c = (struct conn){.fd = -1, .phase = CLOSED};
+}
+
+static void lose(struct conn *c, uint64_t *why)
+{
+    ++*why;
+    forget(c);
+}
+
+/* Sends what is owed. Returns false when the connection was lost. */
+static bool flush(struct conn *c)
+{
+    size_t end = (kinds + opt.depth) * message;
+
+    while (c->owed > 0) {
+        size_t length = c->owed < end - c->out_at ? c->owed : end - c->out_at;
+        ssize_t sent = send(c->fd, pattern + c->out_at, length, MSG_NOSIGNAL);
+
+        if (sent < 0) {
+            if (errno != EAGAIN) {
+                lose(c, c->phase == OPENING ? &errors.connect : &errors.closed);
+                return false;
+            }
+            if (!c->wants_out)
+                watch(EPOLL_CTL_MOD, c, EPOLLIN | EPOLLOUT);
+            c->wants_out = true;
+            return true;
+        }
+        c->owed -= (size_t)sent;
+        c->out_at += (size_t)sent;
+        if (c->out_at >= kinds * message)
+            c->out_at -= kinds * message;
+    }
+    if (c->wants_out)
+        watch(EPOLL_CTL_MOD, c, EPOLLIN);
+    c->wants_out = false;
+    return true;
+}
+
+static bool put(struct conn *c, unsigned messages)
+{
+    c->owed += messages * message;
+    c->flying += messages;
+    flying_total += messages;
+    return flush(c);
+}
+
+/* Compares what lies in the first or last eight bytes of a message; `from` is the place of `data` in it. */
+static bool same_ends(const char *data, const char *wanted, size_t from, size_t length)
+{
+    size_t head = message < 8 ? message : 8;
+    size_t tail = message - head;
+    size_t to = from + length;
+
+    if (from < head && memcmp(data, wanted + from, (to < head ? to : head) - from) != 0)
+        return false;
+    if (to > tail) {
+        size_t at = from > tail ? from : tail;
+
+        return memcmp(data + (at - from), wanted + at, to - at) == 0;
+    }
+    return true;
+}
+
+/* Returns how many replies became complete, -1 when the bytes are not those that were sent. */
+static int check(struct conn *c, const char *data, size_t length)
+{
+    unsigned count = 0;
+
+    while (length > 0) {
+        const char *wanted = pattern + c->expect * message;
+        size_t left = message - c->got;
+        size_t take = length < left ? length : left;
+
+        if (c->got == 0 && take == message && message >= 8) {
+            if (memcmp(data, wanted, 8) != 0 || memcmp(data + message - 8, wanted + message - 8, 8) != 0)
+                return -1;
+        } else if (!same_ends(data, wanted, c->got, take)) {
+            return -1;
+        }
+        data += take;
+        length -= take;
+        c->got += take;
+        if (c->got == message) {
+            c->got = 0;
+            c->expect = c->expect + 1 == kinds ? 0 : c->expect + 1;
+            count++;
+        }
+    }
+    return count > c->flying ? -1 : (int)count;
+}
+
+static void bind_source(int fd)
+{
+    struct sockaddr_in source = {.sin_family = AF_INET};
+    uint64_t n = source_next++ % opt.sources;
+    int one = 1;
+
+    source.sin_addr.s_addr = htonl(INADDR_LOOPBACK + (uint32_t)((n / 250) << 8 | (n % 250)));
+    setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof one);
+    if (bind(fd, (struct sockaddr *)&source, sizeof source) != 0)
+        die("bind");
+}
+
+/* Connects and sends one message. On loopback the connection usually stands when connect() returns. */
+static void begin(struct conn *c)
+{
+    int one = 1;
+    unsigned kind = (unsigned)(c - conns) % kinds;
+
+    *c = (struct conn){.phase = OPENING, .expect = kind, .out_at = kind * message, .began = now_ns()};
+    c->fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (c->fd < 0)
+        die("socket");
+    opening++;
+    if (opt.sources > 1)
+        bind_source(c->fd);
+    if (opt.mode != CONNECT)
+        setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+    if (connect(c->fd, (struct sockaddr *)&target, sizeof target) != 0 && errno != EINPROGRESS) {
+        lose(c, &errors.connect);
+        return;
+    }
+    watch(EPOLL_CTL_ADD, c, EPOLLIN);
+    put(c, 1);
+}
+
+/* Reads once. Returns the number of complete replies, -1 when the connection has ended. */
+static int take_replies(struct conn *c)
+{
+    ssize_t got = recv(c->fd, buffer, RECV_BUFFER, 0);
+    int count;
+
+    if (got > 0) {
+        count = check(c, buffer, (size_t)got);
+        if (count < 0) {
+            lose(c, &errors.content);
+            return -1;
+        }
+        c->flying -= (unsigned)count;
+        flying_total -= (unsigned)count;
+        return count;
+    }
+    if (got < 0 && (errno == EAGAIN || errno == EINTR))
+        return 0;
+    lose(c, c->phase == OPENING ? &errors.connect : &errors.closed);
+    return -1;
+}
+
+static void on_setup(struct conn *c, uint32_t events)
+{
+    if ((events & EPOLLOUT) && !flush(c))
+        return;
+    if ((events & (EPOLLIN | EPOLLERR | EPOLLHUP)) && take_replies(c) > 0 && c->phase == OPENING) {
+        c->phase = OPEN;
+        opening--;
+        alive++;
+    }
+}
+
+static void on_pingpong(struct conn *c, uint32_t events)
+{
+    uint64_t *ring = sent_at + (size_t)(c - conns) * opt.depth;
+    uint64_t now;
+    int count;
+
+    if ((events & EPOLLOUT) && !flush(c))
+        return;
+    if (!(events & (EPOLLIN | EPOLLERR | EPOLLHUP)))
+        return;
+    count = take_replies(c);
+    if (count <= 0)
+        return;
+    now = now_ns();
+    for (int i = 0; i < count; i++) {
+        uint64_t *slot = &ring[c->replies++ % opt.depth];
+
+        if (window.open)
+            latency_add(&latency, now - *slot);
+        *slot = now; /* reply n makes room for message n + depth */
+    }
+    replies += (unsigned)count;
+    if (!draining)
+        put(c, (unsigned)count);
+}
+
+/* When message n of a connection was due: the schedule goes round over all connections. */
+static uint64_t due_ns(uint64_t start, const struct conn *c, uint64_t n)
+{
+    uint64_t index = n * opt.connections + (uint64_t)(c - conns);
+
+    return start + (uint64_t)((double)index * 1e9 / opt.rate);
+}
+
+static uint64_t schedule_start;
+
+static void on_rate(struct conn *c, uint32_t events)
+{
+    uint64_t now;
+    int count;
+
+    if ((events & EPOLLOUT) && !flush(c))
+        return;
+    if (!(events & (EPOLLIN | EPOLLERR | EPOLLHUP)))
+        return;
+    count = take_replies(c);
+    if (count <= 0)
+        return;
+    now = now_ns();
+    for (int i = 0; i < count; i++) {
+        uint64_t due = due_ns(schedule_start, c, c->replies++);
+
+        if (due >= window.opens_at)
+            latency_add(&latency, now - due);
+    }
+    replies += (unsigned)count;
+}
+
+static void on_connect(struct conn *c, uint32_t events)
+{
+    uint64_t began = c->began;
+    int count;
+
+    if (c->phase == ENDING) {
+        if (recv(c->fd, buffer, RECV_BUFFER, 0) != 0) {
+            lose(c, &errors.closed); /* more than was sent, or a reset */
+        } else {
+            forget(c);
+            replies++;
+            if (window.open)
+                latency_add(&latency, now_ns() - began);
+        }
+        if (!draining)
+            begin(c);
+        return;
+    }
+    if ((events & EPOLLOUT) && !flush(c))
+        return;
+    count = events & (EPOLLIN | EPOLLERR | EPOLLHUP) ? take_replies(c) : 0;
+    if (count > 0) {
+        opening--;
+        c->phase = ENDING;
+        shutdown(c->fd, SHUT_WR);
+    }
+}
+
+static int poll_once(void (*handle)(struct conn *, uint32_t), int timeout_ms)
+{
+    static struct epoll_event events[EVENTS];
+    int count = epoll_wait(poller, events, EVENTS, timeout_ms);
+
+    if (count < 0 && errno != EINTR)
+        die("epoll_wait");
+    for (int i = 0; i < count; i++)
+        handle(events[i].data.ptr, events[i].events);
+    return count;
+}
+
+static uint64_t failures(void)
+{
+    return errors.connect + errors.closed + errors.content + errors.lost;
+}
+
+static void window_step(uint64_t now)
+{
+    if (!window.open && !window.done && now >= window.opens_at) {
+        window.begin = usage_now();
+        window.open = true;
+    } else if (window.open && now >= window.begin.at + (uint64_t)(opt.seconds * 1e9)) {
+        window.end = usage_now();
+        window.open = false;
+        window.done = true;
+    }
+}
+
+/* Opens all connections and has one echo on each, so that every one is known to be accepted. */
+static void open_all(void)
+{
+    uint64_t deadline = now_ns() + SETUP_SECONDS * 1000000000ull;
+    unsigned next = 0;
+
+    while ((next < opt.connections || opening > 0) && now_ns() < deadline && failures() < LOST_MAX) {
+        while (next < opt.connections && opening < OPENING_MAX)
+            begin(&conns[next++]);
+        poll_once(on_setup, 100);
+    }
+    errors.connect += opening + (opt.connections - next);
+}
+
+static void drain(void (*handle)(struct conn *, uint32_t))
+{
+    uint64_t deadline = now_ns() + DRAIN_SECONDS * 1000000000ull;
+
+    draining = true;
+    while (flying_total > 0 && now_ns() < deadline)
+        poll_once(handle, 100);
+    errors.lost += flying_total;
+}
+
+static void run_pingpong(void)
+{
+    sent_at = calloc((size_t)opt.connections * opt.depth, sizeof *sent_at);
+    if (sent_at == NULL)
+        die("calloc");
+    window.opens_at = now_ns() + (uint64_t)(opt.warmup * 1e9);
+    for (unsigned i = 0; i < opt.connections; i++) {
+        uint64_t now = now_ns();
+
+        for (unsigned k = 0; k < opt.depth; k++)
+            sent_at[(size_t)i * opt.depth + k] = now;
+        if (conns[i].phase == OPEN)
+            put(&conns[i], opt.depth);
+    }
+    while (alive > 0 && !window.done) {
+        poll_once(on_pingpong, 10);
+        window_step(now_ns());
+    }
+    drain(on_pingpong);
+}
+
+static void run_rate(void)
+{
+    uint64_t issued = 0;
+
+    schedule_start = now_ns();
+    window.opens_at = schedule_start + (uint64_t)(opt.warmup * 1e9);
+    while (alive > 0 && !window.done) {
+        uint64_t now = now_ns();
+
+        window_step(now);
+        for (; schedule_start + (uint64_t)((double)issued * 1e9 / opt.rate) <= now; issued++) {
+            struct conn *c = &conns[issued % opt.connections];
+
+            if (c->phase == OPEN)
+                put(c, 1);
+        }
+        poll_once(on_rate, 0); /* spins: a sleep would be late by more than what is measured */
+    }
+    drain(on_rate);
+    for (unsigned i = 0; i < opt.connections; i++) /* what never came back was at least this late */
+        for (unsigned k = 0; k < conns[i].flying; k++)
+            latency_add(&latency, now_ns() - due_ns(schedule_start, &conns[i], conns[i].replies + k));
+}
+
+static void run_connect(void)
+{
+    uint64_t deadline;
+
+    window.opens_at = now_ns() + (uint64_t)(opt.warmup * 1e9);
+    while (!window.done && failures() < LOST_MAX) {
+        for (unsigned i = 0; i < opt.connections; i++)
+            if (conns[i].phase == CLOSED)
+                begin(&conns[i]);
+        do {
+            poll_once(on_connect, 10);
+            window_step(now_ns());
+        } while (!window.done && errors.connect + errors.closed + errors.content == 0);
+    }
+    deadline = now_ns() + DRAIN_SECONDS * 1000000000ull;
+    draining = true;
+    for (unsigned i = 0; i < opt.connections; i++)
+        while (conns[i].phase != CLOSED && now_ns() < deadline)
+            poll_once(on_connect, 100);
+    for (unsigned i = 0; i < opt.connections; i++)
+        errors.lost += conns[i].phase != CLOSED;
+}
+
+static void run_idle(void)
+{
+    struct pollfd fds[2] = {{.fd = STDIN_FILENO, .events = POLLIN}, {.fd = poller, .events = POLLIN}};
+    char ignored[64];
+
+    printf("READY\n");
+    fflush(stdout);
+    for (;;) {
+        if (poll(fds, 2, -1) < 0 && errno != EINTR)
+            die("poll");
+        if (fds[1].revents != 0)
+            poll_once(on_setup, 0);
+        if (fds[0].revents != 0 && read(STDIN_FILENO, ignored, sizeof ignored) <= 0)
+            return;
+    }
+}
+
+static void report_window(const struct usage *begin, const struct usage *end)
+{
+    double wall = (double)(end->at - begin->at);
+    double count = (double)(end->replies - begin->replies);
+    double cpu = (double)(end->server_cpu - begin->server_cpu);
+
+    printf(", \"seconds\": %.4f, \"messages\": %.0f, \"per_second\": %.1f", wall / 1e9, count, count / wall * 1e9);
+    printf(", \"load_busy\": %.4f, \"load_waited\": %.4f", (double)(end->load_cpu - begin->load_cpu) / wall,
+           (double)(end->load_waited - begin->load_waited) / wall);
+    if (opt.server != 0 && count > 0)
+        printf(", \"server_busy\": %.4f, \"server_waited\": %.4f, \"cpu_us\": %.5f", cpu / wall,
+               (double)(end->server_waited - begin->server_waited) / wall, cpu / 1e3 / count);
+    printf(", \"p50_us\": %.2f, \"p99_us\": %.2f, \"p999_us\": %.2f, \"max_us\": %.2f", latency_at(&latency, 0.5) / 1e3,
+           latency_at(&latency, 0.99) / 1e3, latency_at(&latency, 0.999) / 1e3, (double)latency.max_ns / 1e3);
+}
+
+static void report(double setup_seconds)
+{
+    printf("{\"mode\": \"%s\", \"connections\": %u, \"depth\": %u, \"size\": %zu, \"header\": %u", mode_names[opt.mode],
+           opt.connections, opt.depth, opt.size, opt.header);
+    printf(", \"setup_seconds\": %.3f, \"errors\": %llu", setup_seconds, (unsigned long long)failures());
+    printf(", \"error_detail\": {\"connect\": %llu, \"closed\": %llu, \"content\": %llu, \"lost\": %llu}",
+           (unsigned long long)errors.connect, (unsigned long long)errors.closed, (unsigned long long)errors.content,
+           (unsigned long long)errors.lost);
+    if (window.done)
+        report_window(&window.begin, &window.end);
+    printf("}\n");
+    fflush(stdout);
+}
+
+static void die_usage(void)
+{
+    fprintf(stderr, "load --port N [--mode pingpong|rate|idle|connect] [--host A] [--connections N] [--depth N]\n"
+                    "     [--size BYTES] [--header BYTES] [--warmup S] [--seconds S] [--rate N] [--server-pid PID]\n"
+                    "     [--sources N]   (loopback source addresses, 0: as many as the ports need)\n");
+    exit(2);
+}
+
+static void set_option(int name, const char *value)
+{
+    switch (name) {
+    case 'm':
+        for (opt.mode = PINGPONG; strcmp(mode_names[opt.mode], value) != 0; opt.mode++)
+            if (opt.mode == CONNECT)
+                die_usage();
+        break;
+    case 'h':
+        opt.host = value;
+        break;
+    case 'p':
+        opt.port = atoi(value);
+        break;
+    case 'c':
+        opt.connections = (unsigned)atoi(value);
+        break;
+    case 'd':
+        opt.depth = (unsigned)atoi(value);
+        break;
+    case 's':
+        opt.size = (size_t)atoll(value);
+        break;
+    case 'f':
+        opt.header = (unsigned)atoi(value);
+        break;
+    case 'w':
+        opt.warmup = atof(value);
+        break;
+    case 't':
+        opt.seconds = atof(value);
+        break;
+    case 'r':
+        opt.rate = atof(value);
+        break;
+    case 'P':
+        opt.server = atoi(value);
+        break;
+    case 'S':
+        opt.sources = (unsigned)atoi(value);
+        break;
+    default:
+        die_usage();
+    }
+}
+
+static void read_options(int argc, char **argv)
+{
+    static const struct option names[] = {
+        {"mode", 1, 0, 'm'},    {"host", 1, 0, 'h'}, {"port", 1, 0, 'p'},       {"connections", 1, 0, 'c'},
+        {"depth", 1, 0, 'd'},   {"size", 1, 0, 's'}, {"header", 1, 0, 'f'},     {"warmup", 1, 0, 'w'},
+        {"seconds", 1, 0, 't'}, {"rate", 1, 0, 'r'}, {"server-pid", 1, 0, 'P'}, {"sources", 1, 0, 'S'},
+        {0, 0, 0, 0},
+    };
+    int name;
+
+    while ((name = getopt_long(argc, argv, "", names, NULL)) != -1)
+        set_option(name, optarg);
+    if (opt.port <= 0 || opt.connections == 0 || opt.depth == 0 || opt.header > 8 || opt.header + opt.size == 0 ||
+        opt.rate <= 0 || opt.seconds <= 0)
+        die_usage();
+    if (opt.sources == 0)
+        opt.sources = opt.mode == CONNECT ? SOURCES_CONNECT : 1 + opt.connections / CONNECTIONS_PER_SOURCE;
+    target = (struct sockaddr_in){.sin_family = AF_INET, .sin_port = htons((uint16_t)opt.port)};
+    if (inet_pton(AF_INET, opt.host, &target.sin_addr) != 1)
+        die_usage();
+}
+
+int main(int argc, char **argv)
+{
+    struct rlimit limit;
+    uint64_t start = now_ns();
+    double setup;
+
+    read_options(argc, argv);
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+        limit.rlim_cur = limit.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &limit);
+    }
+    if (opt.mode != IDLE) /* whatever happens, this process ends */
+        alarm((unsigned)(SETUP_SECONDS + opt.warmup + opt.seconds + DRAIN_SECONDS + 10));
+    make_pattern();
+    conns = calloc(opt.connections, sizeof *conns);
+    poller = epoll_create1(EPOLL_CLOEXEC);
+    if (conns == NULL || poller < 0)
+        die("set-up");
+    if (opt.mode != CONNECT)
+        open_all();
+    setup = (double)(now_ns() - start) / 1e9;
+    if (failures() == 0) {
+        void (*const run[])(void) = {run_pingpong, run_rate, run_idle, run_connect};
+
+        run[opt.mode]();
+    }
+    report(setup);
+    return failures() == 0 ? 0 : 1;
+}

@@ -1,0 +1,54 @@
+"""The wawo echo server."""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import threading
+from typing import Any
+
+import wawo
+
+
+class Echo(wawo.Listener):
+    def OnReceive(self, conn: wawo.Connection, data: Any) -> None:
+        conn.send(data)
+
+
+def burn() -> None:
+    n = 0
+    while True:
+        n = (n * 31 + 7) & 0xFFFF
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--framing", choices=("raw", "length"), default="raw")
+    parser.add_argument("--threads", type=int, default=1, help="loops")
+    parser.add_argument("--view", action="store_true", help="deliver memoryviews instead of bytes")
+    parser.add_argument("--burn", action="store_true", help="run a CPU-bound Python thread beside the loops")
+    parser.add_argument("--probe", action="store_true", help="print the version and exit")
+    options = parser.parse_args()
+    if options.probe:
+        print("VERSION", getattr(wawo, "__version__", ""))
+        return
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    if options.burn:
+        threading.Thread(target=burn, daemon=True).start()
+    server = wawo.TcpServer(
+        Echo(),
+        framing=wawo.LengthPrefixed(4) if options.framing == "length" else wawo.Raw(),
+        io_threads=options.threads,
+        view=options.view,
+        max_connections=20000,
+    )
+    server.start(options.host, options.port)
+    print("PORT", server.address[1], flush=True)
+    server.wait()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,11 @@
+"""One scenario a file; each has SCENARIO."""
+
+from __future__ import annotations
+
+from bench.harness.measure import Scenario
+from bench.scenarios import connect, framed, idle, large, pingpong, pipeline, threads
+
+# connect comes last: its thousands of closed connections keep kernel timers busy for a minute
+ALL: dict[str, Scenario] = {
+    module.SCENARIO.name: module.SCENARIO for module in (pingpong, pipeline, framed, large, idle, threads, connect)
+}

@@ -1,0 +1,123 @@
+"""Builds the one compiled module, wawo._core._native; all that is static stands in pyproject.toml.
+
+WAWO_BUILD picks the flags: release (default), debug, asan, ubsan, tsan.
+"""
+
+import os
+import runpy
+import shutil
+import sys
+import sysconfig
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+
+CORE = Path("wawo", "_core")
+
+SANITIZER = ["-O1", "-g", "-fno-omit-frame-pointer", "-UNDEBUG", "-DWAWO_DEBUG"]
+
+# mode: (flags of the compiler, flags of the linker)
+MODES = {
+    "release": (["-O3", "-fno-semantic-interposition"], []),
+    "debug": (["-O0", "-g3", "-UNDEBUG", "-DWAWO_DEBUG"], []),
+    "asan": ([*SANITIZER, "-fsanitize=address"], ["-fsanitize=address"]),
+    "ubsan": ([*SANITIZER, "-fsanitize=undefined", "-fno-sanitize-recover=all"], ["-fsanitize=undefined"]),
+    "tsan": ([*SANITIZER, "-fsanitize=thread"], ["-fsanitize=thread"]),
+}
+
+DIRECTIVES = {
+    "language_level": 3,
+    "freethreading_compatible": True,
+    "binding": True,
+    "embedsignature": False,
+    "auto_pickle": False,
+    "boundscheck": False,
+    "wraparound": False,
+    "initializedcheck": False,
+    "nonecheck": False,
+    "cdivision": True,
+}
+
+
+def mode() -> str:
+    name = os.environ.get("WAWO_BUILD") or "release"
+    if name not in MODES:
+        raise SystemExit(f"wawo: WAWO_BUILD={name} is unknown; it is one of {', '.join(MODES)}")
+    return name
+
+
+def headers() -> list[str]:
+    return sorted(str(p) for kind in ("*.h", "*.pxd") for p in CORE.rglob(kind))
+
+
+def native() -> Extension:
+    manifest = runpy.run_path(str(CORE / "manifest.py"))
+    if sys.platform not in manifest["SOURCES"]:
+        known = ", ".join(manifest["SOURCES"])
+        raise SystemExit(f"wawo: there is no native engine for {sys.platform} yet, only for {known}")
+    compile_flags, link_flags = MODES[mode()]
+    return Extension(
+        "wawo._core._native",
+        [str(CORE / "_native.pyx"), *(str(CORE / name) for name in manifest["SOURCES"][sys.platform])],
+        include_dirs=[str(CORE)],
+        libraries=list(manifest["LIBRARIES"][sys.platform]),
+        extra_compile_args=["-std=gnu11", "-fvisibility=hidden", *compile_flags],
+        extra_link_args=link_flags,
+        depends=headers(),
+    )
+
+
+class BuildNative(build_ext):
+    """Names what is missing, and compiles in parallel only what changed."""
+
+    def build_extensions(self) -> None:
+        self.check_tools()
+        self.compiler.compile = self.parallel_compile(self.compiler.compile)
+        super().build_extensions()
+
+    def build_extension(self, ext: Extension) -> None:
+        from Cython.Build import cythonize
+
+        (made,) = cythonize(
+            [ext],
+            build_dir=str(Path(self.build_temp, "cython")),
+            compiler_directives=DIRECTIVES,
+            force=bool(self.force),
+        )
+        ext.sources = made.sources
+        super().build_extension(ext)
+
+    def check_tools(self) -> None:
+        command = getattr(self.compiler, "compiler_so", ["cc"])[0]
+        if shutil.which(command) is None:
+            raise SystemExit(f"wawo: the C compiler '{command}' is missing: install the package gcc (and libc6-dev)")
+        # self.include_dirs also holds the real interpreter's folder when this one is a virtual environment.
+        if not any(Path(folder, "Python.h").is_file() for folder in self.include_dirs):
+            package = f"python{sysconfig.get_python_version()}-dev (or python3-dev)"
+            raise SystemExit(f"wawo: Python.h is missing: install the package {package}")
+
+    def parallel_compile(self, compile_one):  # type: ignore[no-untyped-def]
+        def compile_all(sources, output_dir=None, depends=None, **options):  # type: ignore[no-untyped-def]
+            shared = max(map(os.path.getmtime, ["setup.py", *(depends or [])]))
+            objects = self.compiler.object_filenames(sources, output_dir=output_dir)
+            stale = []
+            for source, name in zip(sources, objects, strict=True):
+                os.makedirs(os.path.dirname(name), exist_ok=True)
+                made = os.path.getmtime(name) if os.path.exists(name) else 0.0
+                if self.force or made <= max(shared, os.path.getmtime(source)):
+                    stale.append(source)
+            with ThreadPoolExecutor(os.cpu_count()) as pool:
+                list(pool.map(lambda source: compile_one([source], output_dir=output_dir, **options), stale))
+            return objects
+
+        return compile_all
+
+
+setup(
+    ext_modules=[native()],
+    cmdclass={"build_ext": BuildNative},
+    # One tree for each mode: an object compiled for another one must not be linked by mistake.
+    options={"build": {"build_base": f"build/py-{mode()}"}},
+)

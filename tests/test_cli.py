@@ -1,0 +1,178 @@
+"""The command line, typed as people type it; and how a source checkout finds the installed engine."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from importlib.machinery import EXTENSION_SUFFIXES
+from pathlib import Path
+
+import pytest
+
+import wawo
+from wawo import cli
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+DEADLINE_S = 25.0
+
+
+def shell(*words: str, cwd: Path = CHECKOUT, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run the interpreter of these tests as a person would, without what the tests set for themselves."""
+    clean = {name: value for name, value in os.environ.items() if name not in ("PYTHONSAFEPATH", "WAWO_BACKEND")}
+    clean |= environment
+    command = [sys.executable, *words]
+    return subprocess.run(command, cwd=cwd, env=clean, capture_output=True, text=True, timeout=DEADLINE_S, check=False)
+
+
+def copy_of_the_sources(folder: Path, version: str = wawo.__version__) -> Path:
+    """The Python files of the package alone, as in a fresh checkout."""
+    ignore = shutil.ignore_patterns("__pycache__", "*.so", "*.pyd", "*.c", "*.h")
+    shutil.copytree(CHECKOUT / "wawo", folder / "wawo", ignore=ignore)
+    (folder / "wawo" / "_core" / "_version.py").write_text(f'__version__ = "{version}"\n')
+    return folder
+
+
+def engine_of_another_version(folder: Path) -> Path:
+    core = copy_of_the_sources(folder, "9.9.9") / "wawo" / "_core"
+    (core / f"_native{EXTENSION_SUFFIXES[0]}").write_bytes(b"")
+    return folder
+
+
+def test_info_from_the_checkout() -> None:
+    done = shell("-m", "wawo", "info")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    assert re.search(
+        rf"^wawo +{re.escape(wawo.__version__)}, from {re.escape(str(CHECKOUT / 'wawo'))}$", done.stdout, re.M
+    )
+    assert re.search(r"^engine +compiled, from .*_native", done.stdout, re.M)
+    assert re.search(r"epoll: yes, chosen", done.stdout)
+    assert re.search(r"GIL (on|off)", done.stdout)
+
+
+def test_info_from_elsewhere(tmp_path: Path) -> None:
+    done = shell("-m", "wawo", "info", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert f"wawo      {wawo.__version__}" in done.stdout
+
+
+def test_info_shows_a_forced_backend() -> None:
+    assert "poll: yes, chosen (WAWO_BACKEND)" in shell("-m", "wawo", "info", WAWO_BACKEND="poll").stdout
+    done = shell("-m", "wawo", "info", WAWO_BACKEND="pigeon")
+    assert done.returncode == 1
+    assert "not 'pigeon'" in done.stdout
+
+
+def test_checkout_without_an_engine_says_what_to_do(tmp_path: Path) -> None:
+    copy_of_the_sources(tmp_path)
+    (tmp_path / "pyproject.toml").touch()
+    done = shell("-I", "-S", "-c", f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import wawo")
+    assert "ImportError: there is no compiled engine of wawo" in done.stderr
+    done = shell("-S", "-m", "wawo", "info", cwd=tmp_path, PYTHONPATH="")
+    assert done.returncode == 1
+    assert done.stdout == ""
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"wawo: there is no compiled engine of wawo {wawo.__version__} for ")
+    assert f"-m pip install .` in {tmp_path}" in line
+
+
+def test_engine_of_another_version_is_not_used(tmp_path: Path) -> None:
+    here = copy_of_the_sources(tmp_path / "here")
+    other = engine_of_another_version(tmp_path / "other")
+    done = shell("-S", "-m", "wawo", "info", cwd=here, PYTHONPATH=str(other))
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert f"is of version 9.9.9, this wawo is {wawo.__version__}: run " in line
+
+
+def test_installed_metadata_has_the_same_version() -> None:
+    metadata = pytest.importorskip("importlib.metadata")
+    assert metadata.version("wawo") == wawo.__version__
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        [],
+        ["dance"],
+        ["info", "--loud"],
+        ["demo", "--connections", "0"],
+        ["demo", "--size", "many"],
+        ["demo", "--seconds", "nan"],
+        ["echo", "--port", "65536"],
+        ["echo", "--framing", "xml"],
+    ],
+)
+def test_wrong_usage_is_2(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        cli.main(words)
+    assert caught.value.code == 2
+    assert "usage: wawo" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [["--help"], ["--version"], ["demo", "--help"], ["echo", "--help"]])
+def test_help_is_0(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        cli.main(words)
+    assert caught.value.code == 0
+    assert "wawo" in capsys.readouterr().out
+
+
+def test_echo_that_cannot_start_is_1(capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        assert cli.main(["echo", "--port", str(taken.getsockname()[1])]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "something else listens there" in line
+
+
+@pytest.mark.parametrize("framing", ["raw", "length"])
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
+def test_echo_until_told(framing: str, ending: signal.Signals) -> None:
+    command = [sys.executable, "-m", "wawo", "echo", "--port", "0", "--framing", framing]
+    with subprocess.Popen(command, cwd="/", stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
+        try:
+            assert child.stdout is not None
+            found = re.match(r"echo on 127\.0\.0\.1 port (\d+), framing (\w+)", child.stdout.readline())
+            assert found is not None
+            assert found[2] == framing
+            with socket.create_connection(("127.0.0.1", int(found[1])), DEADLINE_S) as peer:
+                peer.sendall(b"\0\0\0\2hi")
+                assert peer.recv(6, socket.MSG_WAITALL) == b"\0\0\0\2hi"
+            child.send_signal(ending)
+            out, err = child.communicate(timeout=DEADLINE_S)
+        finally:
+            child.kill()
+    assert child.returncode == 0
+    assert err == ""
+    assert "1 connections, 1 messages" in out
+
+
+def test_demo() -> None:
+    done = shell("-m", "wawo", "demo", "--seconds", "0.5", "--connections", "10", "--depth", "2", "--size", "100")
+    assert done.returncode == 0, done.stderr
+    assert "echo of 100 B, 10 connections, 2 deep" in done.stdout
+    for row in ("messages/s", "server CPU for each message", "latency p50", "latency p99", "latency p99.9"):
+        assert row in done.stdout
+    assert done.stderr == ""
+
+
+def test_bench_outside_of_a_checkout(tmp_path: Path) -> None:
+    done = shell("-m", "wawo", "bench", cwd=tmp_path)
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert "bench/run.py of a source checkout" in line
+
+
+def test_bench_runs_the_script_of_the_checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    inner = copy_of_the_sources(tmp_path) / "docs"
+    inner.mkdir()
+    (tmp_path / "bench").mkdir()
+    (tmp_path / "bench" / "run.py").write_text("import sys; sys.exit(0 if sys.argv[1:] == ['--list', 'x'] else 3)")
+    monkeypatch.chdir(inner)
+    assert cli.main(["bench", "--list", "x"]) == 0
+    assert cli.main(["bench"]) == 3

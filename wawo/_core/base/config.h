@@ -1,0 +1,44 @@
+/* F0 config: the platform and the compiler, named once. GNU extensions live here and in atomic.h only. */
+#ifndef WAWO_BASE_CONFIG_H
+#define WAWO_BASE_CONFIG_H
+
+#if defined(__linux__) && !defined(_GNU_SOURCE)
+#define _GNU_SOURCE 1 /* accept4, eventfd, pthread_setname_np under -std=c11 */
+#endif
+
+#include <limits.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#if defined(__GNUC__) || defined(__clang__)
+#define wawo_likely(x) __builtin_expect(!!(x), 1)
+#define wawo_unlikely(x) __builtin_expect(!!(x), 0)
+#define wawo_prefetch(p) __builtin_prefetch(p)
+#define WAWO_COLD __attribute__((cold, noinline))
+#define WAWO_THREAD_LOCAL __thread
+#elif defined(_MSC_VER)
+#define wawo_likely(x) (x)
+#define wawo_unlikely(x) (x)
+#define wawo_prefetch(p) ((void)(p))
+#define WAWO_COLD __declspec(noinline)
+#define WAWO_THREAD_LOCAL __declspec(thread)
+#else
+#error "wawo: unknown compiler"
+#endif
+
+#define WAWO_CACHE_LINE 64
+
+/* The struct that embeds `member` at `ptr`. */
+#define wawo_container_of(ptr, type, member) ((type *)(void *)((char *)(ptr)-offsetof(type, member)))
+
+#define WAWO_MSEC INT64_C(1000000)    /* in ns */
+#define WAWO_SEC INT64_C(1000000000)  /* in ns */
+
+static inline size_t wawo_min_size(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
+#endif

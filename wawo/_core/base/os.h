@@ -1,0 +1,121 @@
+/* F0 os: everything wawo asks of the operating system except waiting for events, which the backends do.
+ * One implementation file for each family of systems (os_posix.c). Results: 0 or a count, or a negative WAWO_E…,
+ * which is minus the errno value. EINTR never leaves this floor. Any thread unless said otherwise. */
+#ifndef WAWO_BASE_OS_H
+#define WAWO_BASE_OS_H
+
+#include "config.h"
+
+#include <pthread.h>
+
+/* ---- addresses ---- */
+
+enum wawo_family { WAWO_AF_NONE = 0, WAWO_AF_INET = 4, WAWO_AF_INET6 = 6, WAWO_AF_UNIX = 1 };
+
+/* A socket address in one size: IPv4 uses the first four bytes of ip. */
+struct wawo_addr {
+    uint16_t family; /* enum wawo_family */
+    uint16_t port;   /* host order */
+    uint8_t ip[16];  /* network order */
+    uint32_t scope;  /* IPv6 zone, 0 = none */
+};
+
+/* Room for any numeric address with a scope, and the NUL. */
+#define WAWO_ADDR_TEXT 80
+
+/* Reads a numeric host ("127.0.0.1", "::1", "fe80::1%eth0"). WAWO_EINVAL when `host` is a name. */
+int wawo_addr_parse(struct wawo_addr *a, const char *host, uint16_t port);
+/* Writes the host part as text. */
+void wawo_addr_text(const struct wawo_addr *a, char text[WAWO_ADDR_TEXT]);
+bool wawo_addr_equal(const struct wawo_addr *a, const struct wawo_addr *b);
+
+/* Looks a name up; blocks for as long as the resolver likes. *list (wawo_free) holds the count that is returned;
+ * a failure is 0 with *gai set to the EAI_… code, or WAWO_ENOMEM. */
+int wawo_os_resolve(const char *host, uint16_t port, struct wawo_addr **list, int *gai);
+
+/* ---- sockets: non-blocking, close-on-exec, never SIGPIPE ---- */
+
+/* Same layout as the kernel's vector on POSIX. */
+struct wawo_iov {
+    void *base;
+    size_t len;
+};
+#define WAWO_IOV_MAX 64 /* entries in one gathered write */
+
+/* A new TCP socket. */
+int wawo_os_socket(int family);
+int wawo_os_bind(int fd, const struct wawo_addr *a);
+int wawo_os_listen(int fd, int backlog);
+/* The new fd; *peer may be left with WAWO_AF_NONE for families without addresses. */
+int wawo_os_accept(int fd, struct wawo_addr *peer);
+/* 0 when connected at once, WAWO_AGAIN when under way. */
+int wawo_os_connect(int fd, const struct wawo_addr *a);
+/* The pending error of a socket as a negative code, 0 when none. */
+int wawo_os_socket_error(int fd);
+/* Bytes read, 0 at the end of the stream. */
+ptrdiff_t wawo_os_recv(int fd, void *buf, size_t len);
+ptrdiff_t wawo_os_send(int fd, const void *buf, size_t len);
+ptrdiff_t wawo_os_sendv(int fd, const struct wawo_iov *iov, int n);
+int wawo_os_shutdown_write(int fd);
+/* Makes the next close send RST. */
+void wawo_os_close_hard(int fd);
+void wawo_os_close(int fd);
+int wawo_os_local_addr(int fd, struct wawo_addr *a);
+int wawo_os_peer_addr(int fd, struct wawo_addr *a);
+/* idle_s 0 leaves keepalive off. */
+int wawo_os_tune_tcp(int fd, bool no_delay, int keepalive_idle_s, int keepalive_interval_s);
+/* Out of descriptors or of memory for sockets: backing off helps, closing does not. */
+bool wawo_os_accept_exhausted(int code);
+
+/* ---- wake-ups: a descriptor that another thread can make readable ---- */
+
+struct wawo_wakefd {
+    int rd, wr;
+};
+int wawo_wakefd_open(struct wawo_wakefd *w);
+void wawo_wakefd_close(struct wawo_wakefd *w);
+void wawo_wakefd_signal(const struct wawo_wakefd *w);
+void wawo_wakefd_drain(const struct wawo_wakefd *w);
+
+/* ---- time ---- */
+
+int64_t wawo_os_now_ns(void);        /* monotonic */
+int64_t wawo_os_now_coarse_ns(void); /* monotonic, cheaper, a few ms behind */
+
+/* ---- memory maps ---- */
+
+/* Zeroed, page aligned, not resident until touched. NULL when refused. */
+void *wawo_os_map(size_t size);
+void wawo_os_unmap(void *p, size_t size);
+
+/* ---- threads ---- */
+
+struct wawo_mutex {
+    pthread_mutex_t m;
+};
+struct wawo_cond {
+    pthread_cond_t c;
+};
+struct wawo_thread {
+    pthread_t t;
+};
+
+void wawo_mutex_init(struct wawo_mutex *m);
+void wawo_mutex_fini(struct wawo_mutex *m);
+void wawo_mutex_lock(struct wawo_mutex *m);
+void wawo_mutex_unlock(struct wawo_mutex *m);
+void wawo_cond_init(struct wawo_cond *c);
+void wawo_cond_fini(struct wawo_cond *c);
+void wawo_cond_signal(struct wawo_cond *c);
+void wawo_cond_broadcast(struct wawo_cond *c);
+void wawo_cond_wait(struct wawo_cond *c, struct wawo_mutex *m);
+/* false: `timeout_ns` passed. */
+bool wawo_cond_wait_for(struct wawo_cond *c, struct wawo_mutex *m, int64_t timeout_ns);
+/* Starts a thread with every signal blocked and this name (15 bytes at most). */
+int wawo_thread_start(struct wawo_thread *t, const char *name, void (*main)(void *arg), void *arg);
+void wawo_thread_join(struct wawo_thread *t);
+void wawo_thread_detach(struct wawo_thread *t);
+/* Lets another thread run; for spin locks. */
+void wawo_thread_yield(void);
+
+#endif

@@ -1,0 +1,499 @@
+/* F0 os for POSIX systems. */
+#include "config.h"
+
+#include "alloc.h"
+#include "err.h"
+#include "os.h"
+
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <net/if.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <sys/un.h>
+#include <time.h>
+#include <unistd.h>
+
+_Static_assert(sizeof(struct wawo_iov) == sizeof(struct iovec), "wawo_iov is passed as iovec");
+_Static_assert(offsetof(struct wawo_iov, len) == offsetof(struct iovec, iov_len), "wawo_iov is passed as iovec");
+
+union any_addr {
+    struct sockaddr sa;
+    struct sockaddr_in in;
+    struct sockaddr_in6 in6;
+    struct sockaddr_un un;
+};
+
+/* ---- addresses ---- */
+
+static void addr_from_os(struct wawo_addr *a, const union any_addr *u)
+{
+    memset(a, 0, sizeof *a);
+    switch (u->sa.sa_family) {
+    case AF_INET:
+        a->family = WAWO_AF_INET;
+        a->port = ntohs(u->in.sin_port);
+        memcpy(a->ip, &u->in.sin_addr, 4);
+        break;
+    case AF_INET6:
+        a->port = ntohs(u->in6.sin6_port);
+        if (IN6_IS_ADDR_V4MAPPED(&u->in6.sin6_addr)) { /* a dual-stack listener shows IPv4 peers as IPv4 */
+            a->family = WAWO_AF_INET;
+            memcpy(a->ip, u->in6.sin6_addr.s6_addr + 12, 4);
+            break;
+        }
+        a->family = WAWO_AF_INET6;
+        memcpy(a->ip, &u->in6.sin6_addr, 16);
+        a->scope = u->in6.sin6_scope_id;
+        break;
+    case AF_UNIX:
+        a->family = WAWO_AF_UNIX;
+        break;
+    default:
+        break;
+    }
+}
+
+static socklen_t addr_to_os(const struct wawo_addr *a, union any_addr *u)
+{
+    memset(u, 0, sizeof *u);
+    if (a->family == WAWO_AF_INET) {
+        u->in.sin_family = AF_INET;
+        u->in.sin_port = htons(a->port);
+        memcpy(&u->in.sin_addr, a->ip, 4);
+        return sizeof u->in;
+    }
+    u->in6.sin6_family = AF_INET6;
+    u->in6.sin6_port = htons(a->port);
+    memcpy(&u->in6.sin6_addr, a->ip, 16);
+    u->in6.sin6_scope_id = a->scope;
+    return sizeof u->in6;
+}
+
+int wawo_addr_parse(struct wawo_addr *a, const char *host, uint16_t port)
+{
+    char bare[WAWO_ADDR_TEXT];
+    const char *zone = strchr(host, '%');
+    size_t len = zone != NULL ? (size_t)(zone - host) : strlen(host);
+
+    memset(a, 0, sizeof *a);
+    a->port = port;
+    if (len >= sizeof bare)
+        return WAWO_EINVAL;
+    memcpy(bare, host, len);
+    bare[len] = '\0';
+    if (zone == NULL && inet_pton(AF_INET, bare, a->ip) == 1) {
+        a->family = WAWO_AF_INET;
+        return 0;
+    }
+    if (inet_pton(AF_INET6, bare, a->ip) != 1)
+        return WAWO_EINVAL;
+    a->family = WAWO_AF_INET6;
+    if (zone != NULL) {
+        a->scope = if_nametoindex(zone + 1);
+        if (a->scope == 0)
+            a->scope = (uint32_t)strtoul(zone + 1, NULL, 10);
+    }
+    return 0;
+}
+
+void wawo_addr_text(const struct wawo_addr *a, char text[WAWO_ADDR_TEXT])
+{
+    char zone[IF_NAMESIZE];
+    size_t len;
+
+    text[0] = '\0';
+    if (a->family == WAWO_AF_INET)
+        inet_ntop(AF_INET, a->ip, text, WAWO_ADDR_TEXT);
+    else if (a->family == WAWO_AF_INET6)
+        inet_ntop(AF_INET6, a->ip, text, WAWO_ADDR_TEXT);
+    if (a->scope != 0) {
+        len = strlen(text);
+        if (if_indextoname(a->scope, zone) != NULL)
+            snprintf(text + len, WAWO_ADDR_TEXT - len, "%%%s", zone);
+        else
+            snprintf(text + len, WAWO_ADDR_TEXT - len, "%%%u", (unsigned)a->scope);
+    }
+}
+
+bool wawo_addr_equal(const struct wawo_addr *a, const struct wawo_addr *b)
+{
+    return a->family == b->family && a->port == b->port && a->scope == b->scope && memcmp(a->ip, b->ip, 16) == 0;
+}
+
+int wawo_os_resolve(const char *host, uint16_t port, struct wawo_addr **list, int *gai)
+{
+    struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_ADDRCONFIG};
+    struct addrinfo *found = NULL, *i;
+    union any_addr u;
+    int n = 0, count = 0;
+
+    *list = NULL;
+    *gai = getaddrinfo(host, NULL, &hints, &found);
+    if (*gai == EAI_NONAME || *gai == EAI_ADDRFAMILY) { /* a host with loopback only has no "configured" family */
+        hints.ai_flags = 0;
+        *gai = getaddrinfo(host, NULL, &hints, &found);
+    }
+    if (*gai != 0)
+        return 0;
+    for (i = found; i != NULL; i = i->ai_next)
+        n++;
+    *list = wawo_alloc((size_t)n * sizeof **list);
+    if (*list == NULL) {
+        freeaddrinfo(found);
+        return WAWO_ENOMEM;
+    }
+    for (i = found; i != NULL; i = i->ai_next) {
+        if (i->ai_addrlen > sizeof u || (i->ai_family != AF_INET && i->ai_family != AF_INET6))
+            continue;
+        memcpy(&u, i->ai_addr, i->ai_addrlen);
+        addr_from_os(&(*list)[count], &u);
+        (*list)[count++].port = port;
+    }
+    freeaddrinfo(found);
+    return count;
+}
+
+/* ---- sockets ---- */
+
+int wawo_os_socket(int family)
+{
+    int fd = socket(family == WAWO_AF_INET ? AF_INET : AF_INET6, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+    return fd >= 0 ? fd : -errno;
+}
+
+int wawo_os_bind(int fd, const struct wawo_addr *a)
+{
+    union any_addr u;
+    socklen_t len = addr_to_os(a, &u);
+
+    return bind(fd, &u.sa, len) == 0 ? 0 : -errno;
+}
+
+int wawo_os_listen(int fd, int backlog)
+{
+    return listen(fd, backlog) == 0 ? 0 : -errno;
+}
+
+int wawo_os_accept(int fd, struct wawo_addr *peer)
+{
+    union any_addr u;
+    socklen_t len;
+    int got;
+
+    do {
+        len = sizeof u;
+        got = accept4(fd, &u.sa, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    } while (got < 0 && errno == EINTR);
+    if (got < 0)
+        return errno == EWOULDBLOCK ? WAWO_AGAIN : -errno;
+    addr_from_os(peer, &u);
+    return got;
+}
+
+int wawo_os_connect(int fd, const struct wawo_addr *a)
+{
+    union any_addr u;
+    socklen_t len = addr_to_os(a, &u);
+
+    if (connect(fd, &u.sa, len) == 0)
+        return 0;
+    /* An interrupted connect goes on in the background, as one under way does. */
+    return errno == EINPROGRESS || errno == EINTR ? WAWO_AGAIN : -errno;
+}
+
+int wawo_os_socket_error(int fd)
+{
+    int err = 0;
+    socklen_t len = sizeof err;
+
+    if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &err, &len) != 0)
+        return -errno;
+    return -err;
+}
+
+ptrdiff_t wawo_os_recv(int fd, void *buf, size_t len)
+{
+    ssize_t n;
+
+    do {
+        n = recv(fd, buf, len, 0);
+    } while (wawo_unlikely(n < 0) && errno == EINTR);
+    return wawo_likely(n >= 0) ? n : -errno;
+}
+
+ptrdiff_t wawo_os_send(int fd, const void *buf, size_t len)
+{
+    ssize_t n;
+
+    do {
+        n = send(fd, buf, len, MSG_NOSIGNAL);
+    } while (wawo_unlikely(n < 0) && errno == EINTR);
+    return wawo_likely(n >= 0) ? n : -errno;
+}
+
+ptrdiff_t wawo_os_sendv(int fd, const struct wawo_iov *iov, int n)
+{
+    struct msghdr msg;
+    ssize_t sent;
+
+    memset(&msg, 0, sizeof msg);
+    msg.msg_iov = (struct iovec *)(void *)iov;
+    msg.msg_iovlen = (size_t)n;
+    do {
+        sent = sendmsg(fd, &msg, MSG_NOSIGNAL);
+    } while (wawo_unlikely(sent < 0) && errno == EINTR);
+    return wawo_likely(sent >= 0) ? sent : -errno;
+}
+
+int wawo_os_shutdown_write(int fd)
+{
+    return shutdown(fd, SHUT_WR) == 0 ? 0 : -errno;
+}
+
+void wawo_os_close_hard(int fd)
+{
+    struct linger hard = {.l_onoff = 1, .l_linger = 0};
+
+    (void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &hard, sizeof hard);
+}
+
+void wawo_os_close(int fd)
+{
+    (void)close(fd); /* EINTR: the descriptor is gone all the same on Linux; a retry could close a stranger */
+}
+
+int wawo_os_local_addr(int fd, struct wawo_addr *a)
+{
+    union any_addr u;
+    socklen_t len = sizeof u;
+
+    if (getsockname(fd, &u.sa, &len) != 0)
+        return -errno;
+    addr_from_os(a, &u);
+    return 0;
+}
+
+int wawo_os_peer_addr(int fd, struct wawo_addr *a)
+{
+    union any_addr u;
+    socklen_t len = sizeof u;
+
+    if (getpeername(fd, &u.sa, &len) != 0)
+        return -errno;
+    addr_from_os(a, &u);
+    return 0;
+}
+
+int wawo_os_tune_tcp(int fd, bool no_delay, int keepalive_idle_s, int keepalive_interval_s)
+{
+    int on = 1, count = 5;
+
+    if (no_delay && setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on) != 0)
+        return -errno;
+    if (keepalive_idle_s == 0)
+        return 0;
+    if (setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on) != 0 ||
+        setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &keepalive_idle_s, sizeof keepalive_idle_s) != 0 ||
+        setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &keepalive_interval_s, sizeof keepalive_interval_s) != 0 ||
+        setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &count, sizeof count) != 0)
+        return -errno;
+    return 0;
+}
+
+bool wawo_os_accept_exhausted(int code)
+{
+    return code == -EMFILE || code == -ENFILE || code == -ENOBUFS || code == -ENOMEM;
+}
+
+/* ---- wake-ups ---- */
+
+int wawo_wakefd_open(struct wawo_wakefd *w)
+{
+    w->rd = w->wr = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    return w->rd >= 0 ? 0 : -errno;
+}
+
+void wawo_wakefd_close(struct wawo_wakefd *w)
+{
+    wawo_os_close(w->rd);
+    w->rd = w->wr = -1;
+}
+
+void wawo_wakefd_signal(const struct wawo_wakefd *w)
+{
+    uint64_t one = 1;
+    ssize_t n;
+
+    do {
+        n = write(w->wr, &one, sizeof one);
+    } while (n < 0 && errno == EINTR);
+}
+
+void wawo_wakefd_drain(const struct wawo_wakefd *w)
+{
+    uint64_t count;
+    ssize_t n;
+
+    do {
+        n = read(w->rd, &count, sizeof count);
+    } while (n < 0 && errno == EINTR);
+}
+
+/* ---- time ---- */
+
+static int64_t clock_ns(clockid_t id)
+{
+    struct timespec ts;
+
+    (void)clock_gettime(id, &ts);
+    return (int64_t)ts.tv_sec * WAWO_SEC + ts.tv_nsec;
+}
+
+int64_t wawo_os_now_ns(void)
+{
+    return clock_ns(CLOCK_MONOTONIC);
+}
+
+int64_t wawo_os_now_coarse_ns(void)
+{
+    return clock_ns(CLOCK_MONOTONIC_COARSE);
+}
+
+/* ---- memory maps ---- */
+
+void *wawo_os_map(size_t size)
+{
+    void *p;
+
+    if (wawo_alloc_fault())
+        return NULL;
+    p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    return p != MAP_FAILED ? p : NULL;
+}
+
+void wawo_os_unmap(void *p, size_t size)
+{
+    (void)munmap(p, size);
+}
+
+/* ---- threads ---- */
+
+void wawo_mutex_init(struct wawo_mutex *m)
+{
+    (void)pthread_mutex_init(&m->m, NULL);
+}
+
+void wawo_mutex_fini(struct wawo_mutex *m)
+{
+    (void)pthread_mutex_destroy(&m->m);
+}
+
+void wawo_mutex_lock(struct wawo_mutex *m)
+{
+    (void)pthread_mutex_lock(&m->m);
+}
+
+void wawo_mutex_unlock(struct wawo_mutex *m)
+{
+    (void)pthread_mutex_unlock(&m->m);
+}
+
+void wawo_cond_init(struct wawo_cond *c)
+{
+    pthread_condattr_t attr;
+
+    (void)pthread_condattr_init(&attr);
+    (void)pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    (void)pthread_cond_init(&c->c, &attr);
+    (void)pthread_condattr_destroy(&attr);
+}
+
+void wawo_cond_fini(struct wawo_cond *c)
+{
+    (void)pthread_cond_destroy(&c->c);
+}
+
+void wawo_cond_signal(struct wawo_cond *c)
+{
+    (void)pthread_cond_signal(&c->c);
+}
+
+void wawo_cond_broadcast(struct wawo_cond *c)
+{
+    (void)pthread_cond_broadcast(&c->c);
+}
+
+void wawo_cond_wait(struct wawo_cond *c, struct wawo_mutex *m)
+{
+    (void)pthread_cond_wait(&c->c, &m->m);
+}
+
+bool wawo_cond_wait_for(struct wawo_cond *c, struct wawo_mutex *m, int64_t timeout_ns)
+{
+    int64_t until = wawo_os_now_ns() + timeout_ns;
+    struct timespec ts = {.tv_sec = (time_t)(until / WAWO_SEC), .tv_nsec = (long)(until % WAWO_SEC)};
+
+    return pthread_cond_timedwait(&c->c, &m->m, &ts) != ETIMEDOUT;
+}
+
+struct start {
+    void (*main)(void *arg);
+    void *arg;
+    char name[16];
+};
+
+static void *thread_entry(void *p)
+{
+    struct start s = *(struct start *)p;
+
+    wawo_free(p);
+    (void)pthread_setname_np(pthread_self(), s.name);
+    s.main(s.arg);
+    return NULL;
+}
+
+int wawo_thread_start(struct wawo_thread *t, const char *name, void (*main)(void *arg), void *arg)
+{
+    struct start *s = wawo_alloc(sizeof *s);
+    sigset_t all, old;
+    int err;
+
+    if (s == NULL)
+        return WAWO_ENOMEM;
+    s->main = main;
+    s->arg = arg;
+    snprintf(s->name, sizeof s->name, "%s", name);
+    (void)sigfillset(&all);
+    (void)pthread_sigmask(SIG_SETMASK, &all, &old); /* inherited: signals belong to the application's threads */
+    err = pthread_create(&t->t, NULL, thread_entry, s);
+    (void)pthread_sigmask(SIG_SETMASK, &old, NULL);
+    if (err != 0)
+        wawo_free(s);
+    return -err;
+}
+
+void wawo_thread_join(struct wawo_thread *t)
+{
+    (void)pthread_join(t->t, NULL);
+}
+
+void wawo_thread_detach(struct wawo_thread *t)
+{
+    (void)pthread_detach(t->t);
+}
+
+void wawo_thread_yield(void)
+{
+    (void)sched_yield();
+}

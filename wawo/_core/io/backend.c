@@ -1,0 +1,25 @@
+#include "backend.h"
+
+#include "../base/err.h"
+
+/* Every backend built for this platform, best first: the one place that names them. */
+const struct wawo_backend_ops *const wawo_backends[] = {
+#if defined(__linux__)
+    &wawo_backend_epoll,
+#endif
+    &wawo_backend_poll, NULL};
+
+const struct wawo_backend_ops *wawo_backend_choose(const char *name, int *err)
+{
+    const struct wawo_backend_ops *const *b;
+
+    *err = WAWO_EINVAL;
+    for (b = wawo_backends; *b != NULL; b++) {
+        if (name != NULL && strcmp(name, (*b)->name) != 0)
+            continue;
+        *err = (*b)->probe(*b);
+        if (*err == 0)
+            return *b;
+    }
+    return NULL;
+}

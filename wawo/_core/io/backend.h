@@ -1,0 +1,92 @@
+/* F2 backend: the completion table, all that the floors above know of a kernel. Standing orders go in, events come out
+ * of wait(). Every function belongs to the loop's thread unless marked "any thread". No caller may ask which one runs.
+ *
+ * The contract
+ * - An accepted socket is an ordinary one, in no backend until it is attached, on the loop it will live on.
+ * - recv_stop is a request: what the kernel had already delivered still comes, in order. After an end of stream, an
+ *   error or WAWO_ENOBUFS the order to receive is gone by itself.
+ * - send writes what the kernel takes now and returns it; the rest stays in sock->out, is written as the kernel makes
+ *   room, and each such write is a WAWO_DONE_SENT. The bytes in the ring stay put until they are consumed here.
+ * - detach ends every order, closes the descriptor and is answered by WAWO_DONE_DETACHED, once, last, when nothing of
+ *   the sock is in flight: only then may its memory go. It cancels a connect under way too.
+ * - release is detach without the close, for an idle sock: at once, the descriptor goes to the caller, who may attach it
+ *   again to this same backend.
+ *
+ * Room for what comes: send_file, dgram_recv_start, dgram_send and watch(fd) are further rows of this table and further
+ * kinds of done; a backend that lacks one answers WAWO_ENOTSUP. */
+#ifndef WAWO_IO_BACKEND_H
+#define WAWO_IO_BACKEND_H
+
+#include "sock.h"
+
+enum wawo_done_kind {
+    WAWO_DONE_RECV,      /* chunk, ptr, len; len 0 is the end of the stream; or error */
+    WAWO_DONE_SENT,      /* len bytes left the ring; or error */
+    WAWO_DONE_ACCEPTED,  /* fd, peer; or error, and accepting has stopped */
+    WAWO_DONE_CONNECTED, /* error 0 or why not */
+    WAWO_DONE_DETACHED
+};
+
+struct wawo_done {
+    uint64_t id;
+    int32_t kind;
+    int32_t error; /* 0 or negative */
+    union {
+        struct {
+            struct wawo_chunk *chunk; /* one reference, the receiver's to drop */
+            const uint8_t *ptr;
+            size_t len;
+        };
+        struct {
+            int fd;
+            struct wawo_addr peer;
+        };
+    };
+};
+
+/* Room that wait() needs at least. */
+enum { WAWO_DONE_MIN = 64 };
+
+struct wawo_backend; /* each one's own */
+
+/* What a loop lends to its backend. */
+struct wawo_backend_env {
+    const struct wawo_table *table;
+    struct wawo_heap *heap;
+};
+
+struct wawo_backend_ops {
+    const char *name;
+    /* 0 if this kernel has what it takes, tried and not guessed; else a negative code. Any thread. */
+    int (*probe)(const struct wawo_backend_ops *ops);
+    int (*open)(const struct wawo_backend_ops *ops, const struct wawo_backend_env *env, struct wawo_backend **out);
+    /* Nothing is attached any more; or after a fork, in the child, where it only closes descriptors. */
+    void (*close)(struct wawo_backend *b);
+    void (*attach)(struct wawo_backend *b, struct wawo_sock *s, int fd);
+    void (*detach)(struct wawo_backend *b, struct wawo_sock *s, bool reset);
+    int (*release)(struct wawo_backend *b, struct wawo_sock *s);
+    void (*accept_start)(struct wawo_backend *b, struct wawo_sock *s);
+    void (*accept_stop)(struct wawo_backend *b, struct wawo_sock *s);
+    void (*connect)(struct wawo_backend *b, struct wawo_sock *s, const struct wawo_addr *to);
+    void (*recv_start)(struct wawo_backend *b, struct wawo_sock *s);
+    void (*recv_stop)(struct wawo_backend *b, struct wawo_sock *s);
+    ptrdiff_t (*send)(struct wawo_backend *b, struct wawo_sock *s);
+    void (*shutdown)(struct wawo_backend *b, struct wawo_sock *s);
+    /* Waits at most timeout_ns (-1: for ever) unless something is due; the count of done, or a negative code. */
+    int (*wait)(struct wawo_backend *b, struct wawo_done *done, int max, int64_t timeout_ns);
+    void (*wake)(struct wawo_backend *b); /* any thread */
+    int64_t (*clock)(struct wawo_backend *b);
+    const void *arg; /* the poller beneath, where there is one */
+};
+
+/* Best first; NULL ends the table. */
+extern const struct wawo_backend_ops *const wawo_backends[];
+
+/* The backend of that name, or the best that probes with NULL. On failure NULL and *err: WAWO_EINVAL for an unknown name,
+ * else why it does not probe. Any thread. */
+const struct wawo_backend_ops *wawo_backend_choose(const char *name, int *err);
+
+extern const struct wawo_backend_ops wawo_backend_epoll;
+extern const struct wawo_backend_ops wawo_backend_poll;
+
+#endif

@@ -1,0 +1,436 @@
+/* F2 backend over readiness: the one adapter from a poller to the completion table. Try the operation now; if it would
+ * block, park it as an order; when the poller reports the fd, try the very same operation again. Interest changes are
+ * applied once, just before the wait, so starting and stopping within a turn costs no system call. */
+#include "../base/config.h"
+
+#include "../base/alloc.h"
+#include "../base/check.h"
+#include "../base/err.h"
+#include "backend.h"
+#include "poller.h"
+
+enum { ORDER_RECV = 1, ORDER_SEND = 2, ORDER_ACCEPT = 4, ORDER_CONNECT = 8 };
+enum {
+    FLAG_CHANGED = 1, /* on the change list */
+    FLAG_GONE = 2,    /* detached: its last event is due */
+    FLAG_RESET = 4,   /* close with RST */
+    FLAG_ANSWERED = 8, /* connect: the answer in aux is due */
+    FLAG_BULK = 16     /* its last read was large: give it room */
+};
+enum {
+    FIRED = 512,
+    ACCEPT_BURST = 32,          /* accepts in one go at most */
+    TURN_BYTES = 512 * 1024,    /* read at most this before the floors above get their turn: stays in cache */
+    SEND_BYTES = 1024 * 1024,   /* written in one go at most, for fairness */
+    ROOM_SMALL = 4 * 1024,      /* a read gets at least this much room */
+    ROOM_BULK = 64 * 1024,      /* and one that filled its room before, this much */
+    BULK = 16 * 1024
+};
+
+struct wawo_backend {
+    const struct wawo_poller_ops *ops;
+    struct wawo_poller *poller;
+    const struct wawo_table *table;
+    struct wawo_heap *heap;
+    struct wawo_chunk *rx;     /* reads are packed here one after the other */
+    struct wawo_sock *changed; /* newest first */
+    int fired_count, fired_next;
+    struct wawo_fired fired[FIRED];
+};
+
+static int ready_probe(const struct wawo_backend_ops *ops)
+{
+    const struct wawo_poller_ops *po = ops->arg;
+    struct wawo_poller *p;
+    int err = po->open(&p);
+
+    if (err == 0)
+        po->close(p);
+    return err;
+}
+
+static int ready_open(const struct wawo_backend_ops *ops, const struct wawo_backend_env *env, struct wawo_backend **out)
+{
+    struct wawo_backend *b = wawo_alloc(sizeof *b);
+    int err;
+
+    if (b == NULL)
+        return WAWO_ENOMEM;
+    b->ops = ops->arg;
+    b->table = env->table;
+    b->heap = env->heap;
+    b->rx = NULL;
+    b->changed = NULL;
+    b->fired_count = b->fired_next = 0;
+    err = b->ops->open(&b->poller);
+    if (err != 0) {
+        wawo_free(b);
+        return err;
+    }
+    *out = b;
+    return 0;
+}
+
+static void ready_close(struct wawo_backend *b)
+{
+    if (b->rx != NULL)
+        wawo_chunk_drop(b->rx);
+    b->ops->close(b->poller);
+    wawo_free(b);
+}
+
+static void mark(struct wawo_backend *b, struct wawo_sock *s)
+{
+    if (s->flags & FLAG_CHANGED)
+        return;
+    s->flags |= FLAG_CHANGED;
+    s->next = b->changed;
+    b->changed = s;
+}
+
+/* Derives the wished readiness from the orders. */
+static void rethink(struct wawo_backend *b, struct wawo_sock *s)
+{
+    unsigned want = (s->orders & (ORDER_RECV | ORDER_ACCEPT) ? WAWO_READABLE : 0u) |
+                    (s->orders & (ORDER_SEND | ORDER_CONNECT) ? WAWO_WRITABLE : 0u);
+
+    s->want = want & 3u;
+    if (s->want != s->armed)
+        mark(b, s);
+}
+
+static void order(struct wawo_backend *b, struct wawo_sock *s, unsigned set, unsigned clear)
+{
+    s->orders = ((s->orders | set) & ~clear) & 0xffu;
+    rethink(b, s);
+}
+
+static void ready_attach(struct wawo_backend *b, struct wawo_sock *s, int fd)
+{
+    (void)b;
+    WAWO_CHECK(s->fd < 0 && s->flags == 0);
+    s->fd = fd;
+    s->want = s->armed = 0;
+    s->orders = 0;
+    s->aux = 1;
+}
+
+static void ready_detach(struct wawo_backend *b, struct wawo_sock *s, bool reset)
+{
+    WAWO_CHECK(!(s->flags & FLAG_GONE));
+    s->flags |= FLAG_GONE | (reset ? FLAG_RESET : 0u);
+    s->orders = 0;
+    s->want = 0;
+    mark(b, s);
+}
+
+static int ready_release(struct wawo_backend *b, struct wawo_sock *s)
+{
+    struct wawo_sock **link;
+    int fd = s->fd;
+
+    if (s->armed != 0)
+        (void)b->ops->set(b->poller, fd, s->id, s->armed, 0);
+    for (link = &b->changed; *link != NULL; link = &(*link)->next)
+        if (*link == s) {
+            *link = s->next;
+            break;
+        }
+    s->fd = -1;
+    s->orders = s->flags = 0;
+    s->want = s->armed = 0;
+    return fd;
+}
+
+static void ready_accept_start(struct wawo_backend *b, struct wawo_sock *s)
+{
+    order(b, s, ORDER_ACCEPT, 0);
+}
+
+static void ready_accept_stop(struct wawo_backend *b, struct wawo_sock *s)
+{
+    order(b, s, 0, ORDER_ACCEPT);
+}
+
+static void ready_connect(struct wawo_backend *b, struct wawo_sock *s, const struct wawo_addr *to)
+{
+    int err = wawo_os_connect(s->fd, to);
+
+    if (err == WAWO_AGAIN) {
+        order(b, s, ORDER_CONNECT, 0);
+        return;
+    }
+    s->aux = (unsigned)-err & 0xffu; /* answered from wait(), like every other */
+    s->flags |= FLAG_ANSWERED;
+    mark(b, s);
+}
+
+static void ready_recv_start(struct wawo_backend *b, struct wawo_sock *s)
+{
+    order(b, s, ORDER_RECV, 0);
+}
+
+static void ready_recv_stop(struct wawo_backend *b, struct wawo_sock *s)
+{
+    order(b, s, 0, ORDER_RECV);
+}
+
+/* Writes until the ring is empty or the kernel is full; what it took, or an error. */
+static ptrdiff_t write_out(struct wawo_backend *b, struct wawo_sock *s)
+{
+    struct wawo_iov iov[WAWO_IOV_MAX];
+    struct wawo_slice *head;
+    size_t total = 0, asked;
+    ptrdiff_t n;
+    int i, count;
+
+    while ((head = s->out.head) != NULL && total < SEND_BYTES) {
+        if (wawo_likely(head->next == NULL)) { /* send is cheaper than sendmsg */
+            asked = head->len;
+            n = wawo_os_send(s->fd, head->ptr, asked);
+        } else {
+            count = wawo_ring_vector(&s->out, iov, WAWO_IOV_MAX);
+            for (asked = 0, i = 0; i < count; i++)
+                asked += iov[i].len;
+            n = wawo_os_sendv(s->fd, iov, count);
+        }
+        if (n == WAWO_AGAIN || n == WAWO_ENOBUFS)
+            break;
+        if (n < 0)
+            return n;
+        wawo_ring_consume(&s->out, b->heap, (size_t)n);
+        total += (size_t)n;
+        if ((size_t)n < asked)
+            break;
+    }
+    return (ptrdiff_t)total;
+}
+
+static ptrdiff_t ready_send(struct wawo_backend *b, struct wawo_sock *s)
+{
+    ptrdiff_t n;
+
+    if (s->orders & ORDER_SEND)
+        return 0; /* the kernel is full */
+    n = write_out(b, s);
+    if (wawo_unlikely(s->out.head != NULL) && n >= 0)
+        order(b, s, ORDER_SEND, 0);
+    return n;
+}
+
+static void ready_shutdown(struct wawo_backend *b, struct wawo_sock *s)
+{
+    (void)b;
+    (void)wawo_os_shutdown_write(s->fd); /* ENOTCONN after a reset: the next read tells */
+}
+
+/* Applies what changed since the last wait; emits the last events of what was detached. */
+static int apply_changes(struct wawo_backend *b, struct wawo_done *done, int max)
+{
+    struct wawo_sock *s;
+    int fd, n = 0;
+
+    while ((s = b->changed) != NULL && n < max) {
+        b->changed = s->next;
+        s->flags &= ~(unsigned)FLAG_CHANGED;
+        if (s->want != s->armed) {
+            int err = b->ops->set(b->poller, s->fd, s->id, s->armed, s->want);
+
+            if (err == 0) {
+                s->armed = s->want;
+            } else if (!(s->flags & FLAG_GONE)) { /* no memory for the entry: the connection cannot be served */
+                done[n++] = (struct wawo_done){.id = s->id, .kind = WAWO_DONE_RECV, .error = err};
+                s->orders = 0;
+                s->want = s->armed;
+            }
+        }
+        if (s->flags & FLAG_GONE) {
+            fd = s->fd;
+            s->fd = -1; /* before the close: a fork in between must not close a stranger in the child */
+            if (s->flags & FLAG_RESET)
+                wawo_os_close_hard(fd);
+            wawo_os_close(fd);
+            done[n++] = (struct wawo_done){.id = s->id, .kind = WAWO_DONE_DETACHED};
+        } else if (s->flags & FLAG_ANSWERED) {
+            s->flags &= ~(unsigned)FLAG_ANSWERED;
+            done[n++] = (struct wawo_done){.id = s->id, .kind = WAWO_DONE_CONNECTED, .error = -(int)s->aux};
+        }
+    }
+    return n;
+}
+
+/* The chunk for the next read, with room; NULL when the pool is at its limit. */
+static struct wawo_chunk *read_room(struct wawo_backend *b, const struct wawo_sock *s)
+{
+    size_t need = s->flags & FLAG_BULK ? ROOM_BULK : ROOM_SMALL;
+    struct wawo_chunk *c = b->rx;
+
+    if (wawo_likely(c != NULL && c->cap - c->used >= need))
+        return c;
+    if (c != NULL && wawo_chunk_sole(c)) {
+        c->used = 0;
+        return c;
+    }
+    c = wawo_pool_take(b->heap->pool, 0);
+    if (c != NULL) {
+        if (b->rx != NULL)
+            wawo_chunk_drop(b->rx);
+        b->rx = c;
+    }
+    return c;
+}
+
+/* One read; 1 if it made an event. */
+static int serve_recv(struct wawo_backend *b, struct wawo_sock *s, struct wawo_done *d, size_t *bytes)
+{
+    struct wawo_chunk *c = read_room(b, s);
+    size_t room;
+    ptrdiff_t n;
+
+    d->id = s->id;
+    d->kind = WAWO_DONE_RECV;
+    d->chunk = NULL;
+    if (wawo_unlikely(c == NULL)) {
+        n = WAWO_ENOBUFS;
+    } else {
+        room = c->cap - c->used;
+        n = wawo_os_recv(s->fd, c->data + c->used, room);
+    }
+    if (wawo_likely(n > 0)) {
+        d->error = 0;
+        d->chunk = c;
+        d->ptr = c->data + c->used;
+        d->len = (size_t)n;
+        wawo_chunk_hold(c);
+        c->used += (size_t)n;
+        *bytes += (size_t)n;
+        if (n >= BULK)
+            s->flags |= FLAG_BULK;
+        else
+            s->flags &= ~(unsigned)FLAG_BULK;
+        return 1;
+    }
+    if (n == WAWO_AGAIN)
+        return 0;
+    d->error = (int32_t)n;
+    d->len = 0;
+    order(b, s, 0, ORDER_RECV);
+    return 1;
+}
+
+/* Accepts a few: as many as came last time, and twice as many as long as that is not enough. A refused accept4 costs
+ * the kernel a socket, so trying once too often is not free. */
+static int serve_accept(struct wawo_backend *b, struct wawo_sock *s, struct wawo_done *done, int max)
+{
+    unsigned burst = s->aux, got = 0;
+    int fd, n = 0;
+
+    while (got < burst && n < max) {
+        fd = wawo_os_accept(s->fd, &done[n].peer);
+        if (fd == WAWO_AGAIN)
+            break;
+        if (fd < 0 && !wawo_os_accept_exhausted(fd)) {
+            got++; /* that peer gave up before we came: the next one is waiting */
+            continue;
+        }
+        done[n].id = s->id;
+        done[n].kind = WAWO_DONE_ACCEPTED;
+        done[n].error = fd < 0 ? fd : 0;
+        done[n].fd = fd;
+        n++;
+        if (fd < 0) {
+            order(b, s, 0, ORDER_ACCEPT);
+            return n;
+        }
+        got++;
+    }
+    if (got == burst)
+        s->aux = burst * 2 < ACCEPT_BURST ? burst * 2 & 0xffu : ACCEPT_BURST;
+    else
+        s->aux = got > 0 ? got & 0xffu : 1;
+    return n;
+}
+
+/* Tries again what was parked on one fd; the count of events made (SERVE_MAX at most, accepting apart). */
+static int serve(struct wawo_backend *b, struct wawo_sock *s, unsigned events, struct wawo_done *d, size_t *bytes)
+{
+    ptrdiff_t sent;
+    int n = 0;
+
+    if (wawo_likely(s->orders == ORDER_RECV))
+        return events & WAWO_READABLE ? serve_recv(b, s, d, bytes) : 0;
+    if (s->orders & ORDER_CONNECT) {
+        order(b, s, 0, ORDER_CONNECT);
+        d[n++] = (struct wawo_done){.id = s->id, .kind = WAWO_DONE_CONNECTED, .error = wawo_os_socket_error(s->fd)};
+        return n;
+    }
+    if ((s->orders & ORDER_SEND) && (events & WAWO_WRITABLE)) {
+        sent = write_out(b, s);
+        if (sent < 0 || s->out.head == NULL)
+            order(b, s, 0, ORDER_SEND);
+        if (sent != 0)
+            d[n++] = (struct wawo_done){.id = s->id,
+                                        .kind = WAWO_DONE_SENT,
+                                        .error = sent < 0 ? (int32_t)sent : 0,
+                                        .len = sent < 0 ? 0 : (size_t)sent};
+    }
+    if ((s->orders & ORDER_RECV) && (events & WAWO_READABLE))
+        n += serve_recv(b, s, d + n, bytes);
+    return n;
+}
+
+static int ready_wait(struct wawo_backend *b, struct wawo_done *done, int max, int64_t timeout_ns)
+{
+    struct wawo_sock *s;
+    struct wawo_fired *f;
+    size_t bytes = 0;
+    int got, n = apply_changes(b, done, max);
+
+    if (b->rx != NULL && b->rx->used != 0 && wawo_chunk_sole(b->rx))
+        b->rx->used = 0;
+    if (b->fired_next == b->fired_count) {
+        b->fired_next = b->fired_count = 0;
+        got = b->ops->wait(b->poller, b->fired, FIRED, n > 0 || b->changed != NULL ? 0 : timeout_ns);
+        if (got < 0)
+            return got;
+        b->fired_count = got;
+    }
+    while (b->fired_next < b->fired_count && n + 2 <= max && bytes < TURN_BYTES) {
+        f = &b->fired[b->fired_next++];
+        if (b->fired_next < b->fired_count)
+            wawo_prefetch(wawo_table_find(b->table, f[1].tag));
+        s = wawo_table_find(b->table, f->tag);
+        if (wawo_unlikely(s == NULL || s->orders == 0))
+            continue; /* closed, or paused, since the wait */
+        if (s->orders & ORDER_ACCEPT)
+            n += serve_accept(b, s, done + n, max - n);
+        else
+            n += serve(b, s, f->events, done + n, &bytes);
+    }
+    return n;
+}
+
+static void ready_wake(struct wawo_backend *b)
+{
+    b->ops->wake(b->poller);
+}
+
+static int64_t ready_clock(struct wawo_backend *b)
+{
+    (void)b;
+    return wawo_os_now_ns();
+}
+
+#define READY(name_, poller_)                                                                                          \
+    {                                                                                                                  \
+        .name = name_, .probe = ready_probe, .open = ready_open, .close = ready_close, .attach = ready_attach,         \
+        .detach = ready_detach, .release = ready_release, .accept_start = ready_accept_start,                          \
+        .accept_stop = ready_accept_stop, .connect = ready_connect, .recv_start = ready_recv_start,                    \
+        .recv_stop = ready_recv_stop, .send = ready_send, .shutdown = ready_shutdown, .wait = ready_wait,              \
+        .wake = ready_wake, .clock = ready_clock, .arg = poller_                                                       \
+    }
+
+#if defined(__linux__)
+const struct wawo_backend_ops wawo_backend_epoll = READY("epoll", &wawo_poller_epoll);
+#endif
+const struct wawo_backend_ops wawo_backend_poll = READY("poll", &wawo_poller_poll);

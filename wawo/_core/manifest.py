@@ -1,0 +1,59 @@
+"""Which C files make up the core on which platform: data only, read by setup.py and tests/c/build.py.
+
+A new file is one line in its floor. A new platform is a tuple of the files that only it has, and a row in SOURCES.
+The keys of SOURCES and LIBRARIES are values of sys.platform; paths are relative to this folder.
+"""
+
+BASE = (
+    "base/err.c",
+    "base/mpsc.c",
+    "base/alloc.c",
+)
+
+MEM = (
+    "mem/slab.c",
+    "mem/pool.c",
+    "mem/ring.c",
+)
+
+IO = (
+    "io/sock.c",
+    "io/backend.c",
+    "io/timer.c",
+    "io/loop.c",
+    "io/threads.c",
+    "io/work.c",
+)
+
+PROTO = ("proto/length.c",)
+
+NET = (
+    "net/share.c",
+    "net/conn.c",
+    "net/event.c",
+    "net/filter.c",
+    "net/filter_length.c",
+    "net/endpoint.c",
+    "net/listener.c",
+    "net/dial.c",
+    "net/baton.c",
+    "net/net.c",
+)
+
+COMMON = BASE + MEM + IO + PROTO + NET
+
+POSIX = (
+    "base/os_posix.c",
+    "io/backend_ready.c",
+    "io/poller_poll.c",
+)
+
+LINUX = ("io/poller_epoll.c",)
+
+SOURCES = {
+    "linux": COMMON + POSIX + LINUX,
+}
+
+LIBRARIES = {
+    "linux": ("pthread",),
+}

@@ -1,0 +1,258 @@
+#include "ring.h"
+
+#include "../base/alloc.h"
+#include "../base/check.h"
+#include "../base/err.h"
+#include "../base/os.h"
+
+enum {
+    COPY_SHARED_MAX = 32 * 1024, /* larger copies get a block of their own size */
+    OWN_BLOCK_MIN = 4 * 1024,    /* a slow receiver's first block: room for more small sends */
+    SETTLE_MAX = 8 * 1024        /* a rest up to this size is moved out of shared chunks */
+};
+
+int wawo_heap_init(struct wawo_heap *h, size_t limit_bytes)
+{
+    memset(h, 0, sizeof *h);
+    h->pool = wawo_pool_new(limit_bytes);
+    if (h->pool == NULL)
+        return WAWO_ENOMEM;
+    h->receive_reserve = wawo_pool_left(h->pool) / 4;
+    wawo_slab_init(&h->slices, sizeof(struct wawo_slice), limit_bytes / sizeof(struct wawo_slice) / 2 + 1024);
+    return 0;
+}
+
+void wawo_heap_fini(struct wawo_heap *h)
+{
+    WAWO_CHECK(h->loans == NULL);
+    if (h->tx != NULL)
+        wawo_chunk_drop(h->tx);
+    wawo_slab_fini(&h->slices);
+    wawo_pool_release(h->pool);
+}
+
+static void slice_give(struct wawo_slice *s, struct wawo_heap *h)
+{
+    if (wawo_unlikely(s->general))
+        wawo_free(s);
+    else
+        wawo_slab_give(&h->slices, s);
+}
+
+void *wawo_heap_next_loan(struct wawo_heap *h)
+{
+    struct wawo_slice *s = h->loans;
+    void *loan;
+
+    if (s == NULL)
+        return NULL;
+    h->loans = s->next;
+    if (h->loans == NULL)
+        h->loan_bytes = 0;
+    loan = s->owner;
+    slice_give(s, h);
+    return loan;
+}
+
+void wawo_heap_rewind(struct wawo_heap *h)
+{
+    if (h->tx != NULL && h->tx->used != 0 && wawo_chunk_sole(h->tx))
+        h->tx->used = 0;
+}
+
+static void slice_free(struct wawo_slice *s, struct wawo_heap *h)
+{
+    if (wawo_unlikely(s->loan)) { /* its owner is told with the next batch */
+        h->loan_bytes += s->len;
+        s->next = h->loans;
+        h->loans = s;
+        return;
+    }
+    wawo_chunk_drop(s->owner);
+    slice_give(s, h);
+}
+
+static void slice_set(struct wawo_slice *s, const uint8_t *ptr, size_t len, struct wawo_chunk *chunk, void *loan)
+{
+    s->next = NULL;
+    s->ptr = ptr;
+    s->len = len;
+    s->owner = loan != NULL ? loan : chunk;
+    s->loan = loan != NULL;
+    s->general = false;
+}
+
+static void ring_link(struct wawo_ring *r, struct wawo_slice *s)
+{
+    if (r->tail != NULL)
+        r->tail->next = s;
+    else
+        r->head = s;
+    r->tail = s;
+    r->bytes += s->len;
+}
+
+int wawo_ring_append(struct wawo_ring *r, struct wawo_heap *h, const uint8_t *ptr, size_t len, struct wawo_chunk *chunk,
+                     void *loan)
+{
+    struct wawo_slice *s = wawo_slab_take(&h->slices);
+
+    if (wawo_unlikely(s == NULL))
+        return WAWO_ENOBUFS;
+    slice_set(s, ptr, len, chunk, loan);
+    ring_link(r, s);
+    return 0;
+}
+
+struct wawo_slice *wawo_slice_new(const uint8_t *ptr, size_t len, struct wawo_chunk *chunk, void *loan)
+{
+    struct wawo_slice *s = wawo_alloc(sizeof *s);
+
+    if (s != NULL) {
+        slice_set(s, ptr, len, chunk, loan);
+        s->general = true;
+    }
+    return s;
+}
+
+void wawo_ring_adopt(struct wawo_ring *r, struct wawo_slice *first)
+{
+    struct wawo_slice *next;
+
+    for (; first != NULL; first = next) {
+        next = first->next;
+        first->next = NULL;
+        ring_link(r, first);
+    }
+}
+
+/* Appends to the last slice where its chunk has room right behind it. */
+static bool extend_tail(struct wawo_ring *r, struct wawo_chunk *c, const void *data, size_t len)
+{
+    struct wawo_slice *t = r->tail;
+
+    if (t == NULL || t->owner != c || t->ptr + t->len != c->data + c->used || c->cap - c->used < len)
+        return false;
+    memcpy(c->data + c->used, data, len);
+    c->used += len;
+    t->len += len;
+    r->bytes += len;
+    return true;
+}
+
+/* The shared chunk with room for `len` bytes; NULL when sending is at its share of the pool. */
+static struct wawo_chunk *shared_chunk(struct wawo_heap *h, size_t len)
+{
+    struct wawo_chunk *c = h->tx;
+
+    if (wawo_likely(c != NULL && c->cap - c->used >= len))
+        return c;
+    if (c != NULL && wawo_chunk_sole(c)) {
+        c->used = 0;
+        return c;
+    }
+    if (c != NULL)
+        wawo_chunk_drop(c);
+    h->tx = wawo_pool_take(h->pool, h->receive_reserve);
+    return h->tx;
+}
+
+static int copy_own(struct wawo_ring *r, struct wawo_heap *h, const void *data, size_t len)
+{
+    struct wawo_chunk *c;
+    int err;
+
+    c = r->tail != NULL ? wawo_slice_chunk(r->tail) : NULL;
+    if (c != NULL && c->pool == NULL && wawo_chunk_sole(c) && extend_tail(r, c, data, len))
+        return 0;
+    c = wawo_chunk_new(len > OWN_BLOCK_MIN ? len : OWN_BLOCK_MIN);
+    if (c == NULL)
+        return WAWO_ENOMEM;
+    memcpy(c->data, data, len);
+    c->used = len;
+    err = wawo_ring_append(r, h, c->data, len, c, NULL);
+    if (err != 0)
+        wawo_chunk_drop(c);
+    return err;
+}
+
+int wawo_ring_copy(struct wawo_ring *r, struct wawo_heap *h, const void *data, size_t len, bool own)
+{
+    struct wawo_chunk *c;
+    int err;
+
+    if (len == 0)
+        return 0;
+    if (own || len > COPY_SHARED_MAX || (c = shared_chunk(h, len)) == NULL)
+        return copy_own(r, h, data, len);
+    if (extend_tail(r, c, data, len))
+        return 0;
+    err = wawo_ring_append(r, h, c->data + c->used, len, c, NULL);
+    if (wawo_unlikely(err != 0))
+        return err;
+    wawo_chunk_hold(c);
+    memcpy(c->data + c->used, data, len);
+    c->used += len; /* no padding: the next copy for this ring then extends the slice */
+    return 0;
+}
+
+void wawo_ring_consume(struct wawo_ring *r, struct wawo_heap *h, size_t n)
+{
+    struct wawo_slice *s;
+
+    WAWO_DCHECK(n <= r->bytes);
+    r->bytes -= n;
+    while (n > 0) {
+        s = r->head;
+        if (n < s->len) {
+            s->ptr += n;
+            s->len -= n;
+            return;
+        }
+        n -= s->len;
+        r->head = s->next;
+        if (r->head == NULL)
+            r->tail = NULL;
+        slice_free(s, h);
+    }
+}
+
+void wawo_ring_settle(struct wawo_ring *r, struct wawo_heap *h)
+{
+    struct wawo_slice *s;
+    struct wawo_ring fresh;
+    int err = 0;
+
+    if (r->bytes == 0 || r->bytes > SETTLE_MAX)
+        return;
+    for (s = r->head; s != NULL && (s->loan || wawo_slice_chunk(s)->pool == NULL); s = s->next)
+        continue;
+    if (s == NULL)
+        return; /* nothing sits in a shared chunk */
+    wawo_ring_init(&fresh);
+    for (s = r->head; s != NULL && err == 0; s = s->next)
+        err = copy_own(&fresh, h, s->ptr, s->len);
+    if (err != 0) {
+        wawo_ring_clear(&fresh, h);
+        return;
+    }
+    wawo_ring_clear(r, h);
+    *r = fresh;
+}
+
+void wawo_ring_clear(struct wawo_ring *r, struct wawo_heap *h)
+{
+    wawo_ring_consume(r, h, r->bytes);
+}
+
+int wawo_ring_vector(const struct wawo_ring *r, struct wawo_iov *iov, int max)
+{
+    const struct wawo_slice *s;
+    int n = 0;
+
+    for (s = r->head; s != NULL && n < max; s = s->next, n++) {
+        iov[n].base = (void *)(uintptr_t)s->ptr;
+        iov[n].len = s->len;
+    }
+    return n;
+}

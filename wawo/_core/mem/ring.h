@@ -1,0 +1,71 @@
+/* F1 ring: a buffer ring, the queue of bytes of one direction of one connection. Its unit is the slice: a run of bytes
+ * inside a chunk, or on loan from Python. A heap is what the rings of one loop draw from. One thread. */
+#ifndef WAWO_MEM_RING_H
+#define WAWO_MEM_RING_H
+
+#include "pool.h"
+#include "slab.h"
+
+struct wawo_iov;
+
+struct wawo_slice {
+    struct wawo_slice *next;
+    const uint8_t *ptr;
+    size_t len;
+    void *owner;  /* a reference of a chunk, or the opaque owner of borrowed bytes */
+    bool loan;    /* which of the two */
+    bool general; /* from the general heap: made by another thread */
+};
+
+/* A loop's private heap: its chunk pool, its slices, the chunk that small sends share. */
+struct wawo_heap {
+    struct wawo_pool *pool;
+    struct wawo_slab slices;
+    struct wawo_chunk *tx;     /* small copies are packed here one after the other */
+    struct wawo_slice *loans;  /* borrowed bytes that are done with, owner not yet told */
+    size_t loan_bytes;         /* in loans */
+    size_t receive_reserve;    /* chunks that sending leaves to receiving */
+};
+
+struct wawo_ring {
+    struct wawo_slice *head, *tail;
+    size_t bytes;
+};
+
+/* Its thread then calls wawo_pool_bind(). WAWO_ENOMEM. */
+int wawo_heap_init(struct wawo_heap *h, size_t limit_bytes);
+void wawo_heap_fini(struct wawo_heap *h);
+/* The owner of the next finished loan, NULL when there is none: the caller gives it back. */
+void *wawo_heap_next_loan(struct wawo_heap *h);
+/* Between turns: reuses the shared chunk from its start when nobody refers to it. */
+void wawo_heap_rewind(struct wawo_heap *h);
+
+static inline void wawo_ring_init(struct wawo_ring *r)
+{
+    memset(r, 0, sizeof *r);
+}
+
+/* Appends a copy. `own` keeps it out of the shared chunk: for a ring that will not be written soon, so that a few
+ * bytes of a slow receiver do not hold a whole chunk. WAWO_ENOBUFS or WAWO_ENOMEM: nothing was appended. */
+int wawo_ring_copy(struct wawo_ring *r, struct wawo_heap *h, const void *data, size_t len, bool own);
+/* Appends without a copy and takes over one reference of `chunk` or the `loan`; on failure they stay the caller's. */
+int wawo_ring_append(struct wawo_ring *r, struct wawo_heap *h, const uint8_t *ptr, size_t len, struct wawo_chunk *chunk,
+                     void *loan);
+/* A slice for a ring of another thread's heap; the ownership as above. NULL: no memory. Any thread. */
+struct wawo_slice *wawo_slice_new(const uint8_t *ptr, size_t len, struct wawo_chunk *chunk, void *loan);
+/* Appends slices that wawo_slice_new made, a list that ends with NULL. */
+void wawo_ring_adopt(struct wawo_ring *r, struct wawo_slice *first);
+/* The chunk of a slice, NULL for a loan. */
+static inline struct wawo_chunk *wawo_slice_chunk(const struct wawo_slice *s)
+{
+    return s->loan ? NULL : s->owner;
+}
+/* Drops the first `n` bytes (n <= bytes). */
+void wawo_ring_consume(struct wawo_ring *r, struct wawo_heap *h, size_t n);
+/* Moves a small rest that sits in shared chunks into one block of its own. Best effort. */
+void wawo_ring_settle(struct wawo_ring *r, struct wawo_heap *h);
+void wawo_ring_clear(struct wawo_ring *r, struct wawo_heap *h);
+/* Fills iov with the first slices; returns how many. */
+int wawo_ring_vector(const struct wawo_ring *r, struct wawo_iov *iov, int max);
+
+#endif

@@ -1,0 +1,41 @@
+#include "baton.h"
+
+#include "../base/atomic.h"
+#include "../base/os.h"
+
+static uint32_t taken;   /* atomic */
+static uint32_t waiters; /* atomic; changed under the lock */
+static struct wawo_mutex lock = {PTHREAD_MUTEX_INITIALIZER};
+static struct wawo_cond given = {PTHREAD_COND_INITIALIZER};
+
+bool wawo_baton_try(void)
+{
+    return wawo_load_relaxed(&taken) == 0 && wawo_exchange(&taken, 1) == 0;
+}
+
+void wawo_baton_wait(int64_t timeout_ns)
+{
+    wawo_mutex_lock(&lock);
+    wawo_add(&waiters, 1);
+    if (wawo_load_full(&taken) != 0)
+        (void)wawo_cond_wait_for(&given, &lock, timeout_ns);
+    wawo_sub(&waiters, 1);
+    wawo_mutex_unlock(&lock);
+}
+
+void wawo_baton_give(void)
+{
+    wawo_store_full(&taken, 0);
+    if (wawo_unlikely(wawo_load_full(&waiters) != 0)) {
+        wawo_mutex_lock(&lock);
+        wawo_cond_signal(&given);
+        wawo_mutex_unlock(&lock);
+    }
+}
+
+void wawo_baton_after_fork(void)
+{
+    wawo_store(&taken, 0);
+    wawo_store(&waiters, 0);
+    wawo_mutex_init(&lock);
+}

@@ -1,0 +1,93 @@
+/* F4 conn: one connection on its loop. One owner, one thread, for life; freed after DETACHED and its last event. */
+#ifndef WAWO_NET_CONN_H
+#define WAWO_NET_CONN_H
+
+#include "../io/loop.h"
+#include "event.h"
+#include "filter.h"
+#include "share.h"
+
+enum wawo_conn_state {
+    WAWO_CONN_CONNECTING,
+    WAWO_CONN_OPEN,
+    WAWO_CONN_FLUSHING,  /* closing: what was accepted goes out, then FIN */
+    WAWO_CONN_LINGERING, /* FIN sent: input is discarded until theirs, so that ours is not overtaken by a reset */
+    WAWO_CONN_DETACHING,
+    WAWO_CONN_GONE       /* its last event is in the batch */
+};
+
+/* Why receiving is paused; it runs when the set is empty. */
+enum { WAWO_PAUSE_USER = 1, WAWO_PAUSE_WATER = 2, WAWO_PAUSE_MEMORY = 4 };
+
+struct wawo_held {
+    struct wawo_held *next;
+    struct wawo_event event; /* owns a reference of its chunk */
+};
+
+/* What a paused connection has received all the same. */
+struct wawo_backlog {
+    struct wawo_held *first, *last; /* events, delivered first on resume */
+    struct wawo_ring in;            /* bytes that went through no filter yet */
+};
+
+struct wawo_conn {
+    struct wawo_sock sock;
+    struct wawo_share *share;
+    struct wawo_branch *branch;
+
+    struct wawo_filter *filter;    /* the lowest; NULL: raw */
+    struct wawo_conn *next_dirty;
+    struct wawo_backlog *backlog;  /* NULL mostly */
+    struct wawo_dial *dial;        /* while connecting */
+    uint8_t state;                 /* enum wawo_conn_state */
+    uint8_t pauses;                /* set of WAWO_PAUSE_… */
+    bool dirty : 1;                /* on the list of those to settle */
+    bool eof : 1;                  /* the peer will send no more */
+    bool shut : 1;                 /* our FIN is wanted once the ring is empty */
+    bool fin : 1;                  /* and sent */
+    bool above : 1;                /* pending went over high water */
+    bool moved : 1;                /* bytes went out since the close timer was set */
+    bool told : 1;                 /* its CLOSE event was delivered while it was dirty */
+    int16_t broken;                /* its stream is malformed: the errno to close with after the batch */
+    struct wawo_list link;         /* in the branch */
+    struct wawo_list starving;     /* waits for chunks */
+    struct wawo_timer timer;       /* connecting: its limit; closing: close_timeout */
+};
+
+/* A connection on this loop with a share that has no conn yet; state CONNECTING. NULL: at a limit. */
+struct wawo_conn *wawo_conn_new(struct wawo_branch *branch, struct wawo_share *share);
+/* Established: attaches fd, starts receiving, tells the listener. */
+int wawo_conn_open(struct wawo_conn *c, int fd, const struct wawo_addr *remote, const struct wawo_addr *local,
+                   enum wawo_event_kind first);
+/* 1 accepted, 0 closing, or a negative code; see wawo_share_lend. */
+int wawo_conn_send(struct wawo_conn *c, const void *data, size_t len, struct wawo_chunk *chunk, void *loan);
+size_t wawo_conn_pending(const struct wawo_conn *c);
+/* Writes what the kernel takes now. */
+void wawo_conn_flush(struct wawo_conn *c);
+/* Flush, FIN, discard, close; the first reason is the one that is reported. */
+void wawo_conn_close(struct wawo_conn *c, enum wawo_operation op, int error);
+/* At once, with RST; unsent bytes are lost. */
+void wawo_conn_abort(struct wawo_conn *c, enum wawo_operation op, int error);
+/* At once, without RST if the system can. */
+void wawo_conn_end(struct wawo_conn *c, enum wawo_operation op, int error);
+/* What other threads asked for: a set of WAWO_WANT_…. */
+void wawo_conn_wanted(struct wawo_conn *c, uint32_t wants);
+/* A completion of its sock. */
+void wawo_conn_done(struct wawo_conn *c, struct wawo_done *d);
+/* Once after each batch for each dirty connection: flushes, resumes, notices the end of the stream. */
+void wawo_conn_settle(struct wawo_conn *c);
+/* There are chunks again. */
+void wawo_conn_fed(struct wawo_conn *c);
+/* A message (or bytes) from filter `from`, for the one above it or for the listener. `owned`: its reference of the chunk
+ * goes along. */
+void wawo_conn_rise(struct wawo_conn *c, struct wawo_filter *from, const struct wawo_span *in, bool owned);
+/* The batch has no room for more messages now. */
+bool wawo_conn_full(const struct wawo_conn *c);
+/* Keeps an event for later; takes over nothing, holds its own reference. */
+void wawo_conn_hold_event(struct wawo_conn *c, const struct wawo_event *e);
+/* Frees one that was never opened nor told of. */
+void wawo_conn_forget(struct wawo_conn *c);
+/* After its CLOSE event, or without one. */
+void wawo_conn_free(struct wawo_conn *c);
+
+#endif

@@ -1,0 +1,374 @@
+#include "dial.h"
+
+#include "../base/alloc.h"
+#include "../base/atomic.h"
+#include "../base/err.h"
+#include "../io/work.h"
+#include "net.h"
+
+#define ATTEMPT_DELAY_NS (250 * WAWO_MSEC) /* RFC 8305 section 5, Connection Attempt Delay */
+
+struct attempt {
+    struct wawo_sock sock;
+    struct wawo_dial *dial; /* NULL: given up, waits for DETACHED */
+    struct wawo_net *net;
+    struct wawo_addr to;
+    struct attempt *next;
+};
+
+struct wawo_dial {
+    struct wawo_conn *conn;
+    struct wawo_addr local;
+    struct wawo_addr *list;
+    int count, next; /* addresses, and the next to try */
+    struct attempt *attempts;
+    struct wawo_timer stagger;
+    int error; /* of the last attempt that failed */
+};
+
+/* A look-up on its way through the work pool; finds the connection again by its share. */
+struct lookup {
+    struct wawo_work work;
+    struct wawo_call call;
+    struct wawo_share *share; /* a reference */
+    struct wawo_addr *list;
+    int count, gai;
+    uint16_t port;
+    char host[];
+};
+
+static void start_next(struct wawo_dial *d);
+
+/* ---- ordering ---- */
+
+void wawo_dial_order(struct wawo_addr *list, int count)
+{
+    struct wawo_addr moved;
+    int i, j, want;
+
+    /* The resolver sorted by RFC 6724; here the families take turns, each in its own order. */
+    for (i = 1; i < count; i++) {
+        want = list[i - 1].family == WAWO_AF_INET6 ? WAWO_AF_INET : WAWO_AF_INET6;
+        for (j = i; j < count && list[j].family != want; j++)
+            continue;
+        if (j == count || j == i)
+            continue;
+        moved = list[j];
+        memmove(&list[i + 1], &list[i], (size_t)(j - i) * sizeof *list);
+        list[i] = moved;
+    }
+}
+
+/* ---- attempts ---- */
+
+static void attempt_free(struct attempt *a)
+{
+    wawo_table_close(&a->net->loop->table, a->sock.id);
+    wawo_free(a);
+}
+
+static void attempt_give_up(struct attempt *a)
+{
+    struct wawo_loop *loop = a->net->loop;
+
+    a->dial = NULL;
+    loop->ops->detach(loop->backend, &a->sock, false);
+}
+
+static void unlink_attempt(struct wawo_dial *d, struct attempt *a)
+{
+    struct attempt **link;
+
+    for (link = &d->attempts; *link != NULL; link = &(*link)->next)
+        if (*link == a) {
+            *link = a->next;
+            return;
+        }
+}
+
+static void dial_free(struct wawo_dial *d)
+{
+    struct wawo_conn *c = d->conn;
+    struct wawo_loop *loop = c->branch->net->loop;
+    struct attempt *a;
+
+    while ((a = d->attempts) != NULL) {
+        d->attempts = a->next;
+        attempt_give_up(a);
+    }
+    wawo_timer_cancel(&loop->wheel, &d->stagger);
+    wawo_free(d->list);
+    wawo_free(d);
+    c->dial = NULL;
+}
+
+void wawo_dial_drop(struct wawo_conn *c)
+{
+    dial_free(c->dial);
+}
+
+/* A socket on its way to `to`: 0, or why not even that. */
+static int attempt_new(struct wawo_dial *d, const struct wawo_addr *to)
+{
+    struct wawo_net *net = d->conn->branch->net;
+    const struct wawo_options *o = &d->conn->branch->endpoint->options;
+    struct wawo_addr from = d->local;
+    struct attempt *a;
+    int err = 0, fd = wawo_os_socket(to->family);
+
+    if (fd < 0)
+        return fd;
+    if (from.family == WAWO_AF_NONE)
+        from.family = to->family; /* a port alone: any address */
+    if (d->local.family != WAWO_AF_NONE || from.port != 0)
+        err = wawo_os_bind(fd, &from);
+    if (err == 0)
+        err = wawo_os_tune_tcp(fd, o->no_delay, o->keepalive_idle_s, o->keepalive_interval_s);
+    a = err == 0 ? wawo_alloc_zero(sizeof *a) : NULL;
+    if (a == NULL) {
+        wawo_os_close(fd);
+        return err != 0 ? err : WAWO_ENOMEM;
+    }
+    wawo_sock_init(&a->sock, WAWO_SOCK_ATTEMPT);
+    a->sock.id = wawo_table_open(&net->loop->table, NULL);
+    if (a->sock.id == 0) {
+        wawo_os_close(fd);
+        wawo_free(a);
+        return WAWO_ENOBUFS;
+    }
+    wawo_table_bind(&net->loop->table, a->sock.id, &a->sock);
+    a->dial = d;
+    a->net = net;
+    a->to = *to;
+    a->next = d->attempts;
+    d->attempts = a;
+    net->loop->ops->attach(net->loop->backend, &a->sock, fd);
+    net->loop->ops->connect(net->loop->backend, &a->sock, to);
+    return 0;
+}
+
+static void fail(struct wawo_dial *d, int error)
+{
+    wawo_conn_end(d->conn, WAWO_OP_CONNECT, error);
+}
+
+/* Tries addresses until one is under way; fails the dial when none is left. */
+static void start_next(struct wawo_dial *d)
+{
+    struct wawo_loop *loop = d->conn->branch->net->loop;
+    int err;
+
+    while (d->next < d->count) {
+        err = attempt_new(d, &d->list[d->next++]);
+        if (err == 0) {
+            if (d->next < d->count)
+                wawo_timer_set(&loop->wheel, &d->stagger, loop->now_ns + ATTEMPT_DELAY_NS);
+            return;
+        }
+        d->error = -err;
+    }
+    if (d->attempts == NULL)
+        fail(d, d->error != 0 ? d->error : EHOSTUNREACH);
+}
+
+static void stagger_fired(struct wawo_timer *t)
+{
+    start_next(wawo_container_of(t, struct wawo_dial, stagger));
+}
+
+static void attempt_failed(struct wawo_dial *d, struct attempt *a, int error)
+{
+    struct wawo_loop *loop = a->net->loop;
+
+    d->error = error;
+    unlink_attempt(d, a);
+    attempt_give_up(a);
+    wawo_timer_cancel(&loop->wheel, &d->stagger); /* no need to wait for it any more */
+    start_next(d);
+}
+
+static void attempt_stands(struct wawo_dial *d, struct attempt *a)
+{
+    struct wawo_conn *c = d->conn;
+    struct wawo_branch *b = c->branch;
+    struct wawo_addr local, to = a->to;
+    int err, fd;
+
+    err = wawo_os_local_addr(a->sock.fd, &local);
+    if (err != 0 || wawo_addr_equal(&local, &to)) { /* TCP's simultaneous open with oneself: nobody listens there */
+        attempt_failed(d, a, err != 0 ? -err : ECONNREFUSED);
+        return;
+    }
+    unlink_attempt(d, a);
+    fd = a->net->loop->ops->release(a->net->loop->backend, &a->sock);
+    attempt_free(a);
+    dial_free(d);
+    wawo_timer_cancel(&b->net->loop->wheel, &c->timer);
+    err = wawo_conn_open(c, fd, &to, &local, WAWO_ON_CONNECT);
+    if (err != 0) {
+        wawo_os_close(fd);
+        wawo_conn_end(c, WAWO_OP_CONNECT, -err);
+        return;
+    }
+    wawo_bump(&b->stats.connects, 1);
+}
+
+void wawo_dial_done(struct wawo_sock *sock, struct wawo_done *done)
+{
+    struct attempt *a = wawo_container_of(sock, struct attempt, sock);
+    struct wawo_dial *d = a->dial;
+
+    if (done->kind == WAWO_DONE_DETACHED) {
+        attempt_free(a);
+        return;
+    }
+    if (d == NULL)
+        return;
+    if (done->kind == WAWO_DONE_CONNECTED && done->error == 0)
+        attempt_stands(d, a);
+    else
+        attempt_failed(d, a, -done->error);
+}
+
+/* ---- looking up ---- */
+
+static void lookup_free(struct lookup *l)
+{
+    wawo_free(l->list);
+    wawo_share_drop(l->share);
+    wawo_free(l);
+}
+
+static void lookup_answered(struct wawo_call *call, struct wawo_loop *loop, bool dead)
+{
+    struct lookup *l = wawo_container_of(call, struct lookup, call);
+    struct wawo_conn *c = l->share->conn;
+
+    (void)loop;
+    if (!dead && c != NULL && c->dial != NULL) { /* else it was closed or timed out meanwhile */
+        if (l->count > 0) {
+            c->dial->list = l->list;
+            c->dial->count = l->count;
+            l->list = NULL;
+            wawo_dial_order(c->dial->list, c->dial->count);
+            start_next(c->dial);
+        } else {
+            l->share->gai = l->gai;
+            fail(c->dial, l->count < 0 ? -l->count : EHOSTUNREACH);
+        }
+    }
+    lookup_free(l);
+}
+
+static void lookup_run(struct wawo_work *w)
+{
+    struct lookup *l = wawo_container_of(w, struct lookup, work);
+
+    l->count = wawo_os_resolve(l->host, l->port, &l->list, &l->gai);
+    if (!wawo_loop_post(l->share->loop, &l->call))
+        lookup_free(l);
+}
+
+static int lookup_start(struct wawo_share *share, const char *host, uint16_t port)
+{
+    size_t len = strlen(host) + 1;
+    struct lookup *l = wawo_alloc_zero(sizeof *l + len);
+    int err;
+
+    if (l == NULL)
+        return WAWO_ENOMEM;
+    l->work.run = lookup_run;
+    l->call.run = lookup_answered;
+    l->share = share;
+    l->port = port;
+    memcpy(l->host, host, len);
+    wawo_share_hold(share);
+    err = wawo_work_submit(&l->work);
+    if (err != 0)
+        lookup_free(l);
+    return err;
+}
+
+/* ---- requests ---- */
+
+static int dial_start(struct wawo_conn *c, const struct wawo_dial_request *r)
+{
+    struct wawo_loop *loop = c->branch->net->loop;
+    struct wawo_dial *d = wawo_alloc_zero(sizeof *d);
+    struct wawo_addr numeric;
+
+    if (d == NULL)
+        return WAWO_ENOMEM;
+    d->conn = c;
+    d->local = r->local;
+    wawo_timer_init(&d->stagger, stagger_fired);
+    c->dial = d;
+    wawo_timer_set(&loop->wheel, &c->timer, loop->now_ns + r->timeout_ns);
+    if (wawo_addr_parse(&numeric, r->host, r->port) != 0)
+        return lookup_start(c->share, r->host, r->port);
+    d->list = wawo_alloc(sizeof *d->list);
+    if (d->list == NULL)
+        return WAWO_ENOMEM;
+    d->list[0] = numeric;
+    d->count = 1;
+    start_next(d);
+    return 0;
+}
+
+/* No memory for the connection: only its end can be told. */
+static WAWO_COLD void refuse(struct wawo_dial_request *r, struct wawo_loop *loop)
+{
+    struct wawo_event *e = wawo_event_add(r->branch->net, WAWO_ON_CLOSE, NULL);
+
+    r->share->operation = WAWO_OP_CONNECT;
+    r->share->error = ENOMEM;
+    wawo_share_advance(r->share, WAWO_SHARE_CLOSED);
+    wawo_table_close(&loop->table, r->share->id);
+    e->owner = r->branch->endpoint->user;
+    e->operation = WAWO_OP_CONNECT;
+    e->error = ENOMEM;
+    e->share = r->share;
+    wawo_share_hold(r->share); /* until the event was delivered */
+    wawo_branch_unbook(r->branch);
+}
+
+static void request_run(struct wawo_call *call, struct wawo_loop *loop, bool dead)
+{
+    struct wawo_dial_request *r = wawo_container_of(call, struct wawo_dial_request, call);
+    struct wawo_share *s = r->share;
+    struct wawo_conn *c;
+    int err;
+
+    (void)dead; /* the endpoint is stopped before its loops: a booking keeps it alive until this has run */
+    c = wawo_conn_new(r->branch, s);
+    if (c == NULL) {
+        refuse(r, loop);
+    } else if (r->branch->stopping) {
+        wawo_conn_end(c, WAWO_OP_CONNECT, ECANCELED);
+    } else {
+        err = dial_start(c, r);
+        if (err != 0)
+            wawo_conn_end(c, WAWO_OP_CONNECT, -err);
+    }
+    wawo_share_drop(s);
+    wawo_free(r);
+}
+
+struct wawo_dial_request *wawo_dial_request_new(struct wawo_branch *branch, struct wawo_share *share, const char *host,
+                                                uint16_t port, const struct wawo_addr *local, int64_t timeout_ns)
+{
+    size_t len = strlen(host) + 1;
+    struct wawo_dial_request *r = wawo_alloc_zero(sizeof *r + len);
+
+    if (r == NULL)
+        return NULL;
+    r->call.run = request_run;
+    r->branch = branch;
+    r->share = share;
+    r->port = port;
+    r->timeout_ns = timeout_ns;
+    if (local != NULL)
+        r->local = *local;
+    memcpy(r->host, host, len);
+    return r;
+}

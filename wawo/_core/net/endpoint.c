@@ -1,0 +1,374 @@
+#include "endpoint.h"
+
+#include "../base/alloc.h"
+#include "../base/atomic.h"
+#include "../base/check.h"
+#include "../base/err.h"
+#include "dial.h"
+#include "net.h"
+
+enum { ACCOUNT_STEP = 64 * 1024 }; /* bytes a branch keeps to itself before it tells the endpoint */
+
+static void look(struct wawo_call *call, struct wawo_loop *loop, bool dead);
+static void drain_fired(struct wawo_timer *t);
+static void post_look(struct wawo_branch *b);
+
+/* ---- life ---- */
+
+struct wawo_endpoint *wawo_endpoint_new(struct wawo_threads *t, enum wawo_role role, const struct wawo_options *options,
+                                        const struct wawo_framing *framing, unsigned mask, void *user, int *err)
+{
+    struct wawo_filter_config cfg;
+    struct wawo_endpoint *e;
+    unsigned i;
+
+    *err = wawo_filter_config(&cfg, framing);
+    if (*err != 0)
+        return NULL;
+    e = wawo_alloc_zero(sizeof *e + t->count * sizeof e->branches[0]);
+    if (e == NULL) {
+        *err = WAWO_ENOMEM;
+        return NULL;
+    }
+    e->options = *options;
+    e->framing = cfg;
+    e->role = role;
+    e->mask = mask;
+    e->user = user;
+    e->threads = t;
+    wawo_threads_hold(t);
+    e->branch_count = t->count;
+    e->refs = 1 + t->count;
+    e->live_branches = t->count;
+    wawo_mutex_init(&e->lock);
+    for (i = 0; i < t->count; i++) {
+        struct wawo_branch *b = &e->branches[i];
+
+        b->endpoint = e;
+        b->net = t->loops[i].upper;
+        wawo_list_init(&b->conns);
+        wawo_timer_init(&b->drain, drain_fired);
+        b->look.run = look;
+    }
+    return e;
+}
+
+static void endpoint_unref(struct wawo_endpoint *e)
+{
+    if (wawo_sub(&e->refs, 1) != 1)
+        return;
+    wawo_mutex_fini(&e->lock);
+    wawo_threads_drop(e->threads);
+    wawo_free(e);
+}
+
+void wawo_endpoint_drop(struct wawo_endpoint *e)
+{
+    endpoint_unref(e);
+}
+
+struct wawo_branch *wawo_endpoint_branch(struct wawo_endpoint *e, const struct wawo_loop *loop)
+{
+    return &e->branches[loop->index];
+}
+
+/* ---- booking ---- */
+
+int wawo_endpoint_book(struct wawo_endpoint *e, struct wawo_branch *b)
+{
+    int err = 0;
+
+    wawo_mutex_lock(&e->lock);
+    if (e->stopping)
+        err = WAWO_ECLOSED;
+    else if (wawo_load_relaxed(&e->count) >= e->options.max_connections)
+        err = WAWO_ENOBUFS;
+    else {
+        wawo_add_relaxed(&e->count, 1);
+        wawo_add_relaxed(&b->assigned, 1);
+        wawo_add_relaxed(&b->net->loop->load, 1);
+    }
+    wawo_mutex_unlock(&e->lock);
+    return err;
+}
+
+/* The branch has nothing left: the last one of the endpoint says so. */
+static void check_done(struct wawo_branch *b)
+{
+    struct wawo_endpoint *e = b->endpoint;
+    struct wawo_event *ev;
+
+    if (!b->stopping || b->done || wawo_load(&b->assigned) != 0)
+        return;
+    b->done = true;
+    wawo_timer_cancel(&b->net->loop->wheel, &b->drain);
+    if (wawo_sub(&e->live_branches, 1) == 1) {
+        ev = wawo_event_add(b->net, WAWO_ON_SHUTDOWN, NULL);
+        ev->owner = e->user;
+    }
+    endpoint_unref(e);
+}
+
+void wawo_branch_unbook(struct wawo_branch *b)
+{
+    struct wawo_endpoint *e = b->endpoint;
+    uint32_t before = wawo_sub(&e->count, 1), i;
+
+    wawo_sub(&b->net->loop->load, 1);
+    if (wawo_unlikely(before == e->options.max_connections && !b->stopping)) {
+        for (i = 0; i < e->branch_count; i++)
+            wawo_branch_room(&e->branches[i], b->net->loop);
+    }
+    wawo_branch_unlist(b);
+}
+
+void wawo_branch_unlist(struct wawo_branch *b)
+{
+    wawo_sub(&b->assigned, 1);
+    check_done(b);
+}
+
+void wawo_branch_account(struct wawo_branch *b, int64_t bytes)
+{
+    b->unsettled += bytes;
+    if (wawo_unlikely(b->unsettled > ACCOUNT_STEP || b->unsettled < -ACCOUNT_STEP)) {
+        wawo_add_relaxed(&b->endpoint->pending, b->unsettled);
+        b->unsettled = 0;
+    }
+}
+
+int64_t wawo_branch_pending_total(const struct wawo_branch *b)
+{
+    return wawo_load_relaxed(&b->endpoint->pending) + b->unsettled;
+}
+
+/* ---- starting ---- */
+
+int wawo_endpoint_listen(struct wawo_endpoint *e, int fd, int loop)
+{
+    struct wawo_branch *b = &e->branches[loop < 0 ? 0 : (unsigned)loop % e->branch_count];
+    int err = 0;
+
+    wawo_mutex_lock(&e->lock);
+    if (e->stopping)
+        err = WAWO_ECLOSED;
+    else
+        wawo_add_relaxed(&b->assigned, 1);
+    wawo_mutex_unlock(&e->lock);
+    if (err == 0) {
+        err = wawo_listener_new(b, fd, loop >= 0);
+        if (err != 0) {
+            wawo_sub(&b->assigned, 1);
+            post_look(b); /* a stop may wait for this one */
+        }
+    }
+    return err;
+}
+
+int wawo_endpoint_connect(struct wawo_endpoint *e, const char *host, uint16_t port, const char *local,
+                          uint16_t local_port, int64_t timeout_ns,
+                          void (*made)(struct wawo_share *s, void *arg), void *arg)
+{
+    struct wawo_loop *loop = wawo_threads_least_loaded(e->threads);
+    struct wawo_branch *b = wawo_endpoint_branch(e, loop);
+    struct wawo_addr from = {.family = WAWO_AF_NONE};
+    struct wawo_dial_request *r = NULL;
+    struct wawo_share *s;
+    int err = local != NULL && local[0] != '\0' ? wawo_addr_parse(&from, local, local_port) : 0;
+
+    from.port = local_port;
+    if (err == 0)
+        err = wawo_endpoint_book(e, b);
+    if (err != 0)
+        return err;
+    if (timeout_ns <= 0)
+        timeout_ns = e->options.connect_timeout_ns;
+    s = wawo_share_new(loop, e);
+    if (s != NULL)
+        s->id = wawo_table_open(&loop->table, s);
+    if (s != NULL && s->id != 0)
+        r = wawo_dial_request_new(b, s, host, port, &from, timeout_ns);
+    if (r == NULL) {
+        if (s != NULL && s->id != 0)
+            wawo_table_close(&loop->table, s->id);
+        if (s != NULL)
+            wawo_share_drop(s);
+        wawo_endpoint_cancel_booking(b);
+        return WAWO_ENOMEM;
+    }
+    made(s, arg); /* our reference is the request's from here on */
+    WAWO_CHECK(wawo_loop_post(loop, &r->call)); /* an endpoint's loops outlive it */
+    return 0;
+}
+
+/* ---- stopping ---- */
+
+static void end_all(struct wawo_branch *b)
+{
+    struct wawo_list *l, *next;
+    struct wawo_conn *c;
+
+    for (l = b->conns.next; l != &b->conns; l = next) {
+        next = l->next;
+        c = wawo_container_of(l, struct wawo_conn, link);
+        wawo_conn_flush(c); /* what the kernel takes now still goes out */
+        wawo_conn_end(c, WAWO_OP_CLOSE, 0);
+    }
+}
+
+static void drain_fired(struct wawo_timer *t)
+{
+    end_all(wawo_container_of(t, struct wawo_branch, drain));
+}
+
+static void stop_branch(struct wawo_branch *b, int64_t drain_ns)
+{
+    struct wawo_loop *loop = b->net->loop;
+    struct wawo_listener *l;
+
+    if (!b->stopping)
+        for (l = b->listeners; l != NULL; l = l->next)
+            wawo_listener_stop(l);
+    b->stopping = true;
+    if (drain_ns > 0)
+        wawo_timer_set(&loop->wheel, &b->drain, loop->now_ns + drain_ns);
+    else
+        end_all(b);
+    check_done(b);
+}
+
+/* Something changed that this branch must act on. */
+static void look(struct wawo_call *call, struct wawo_loop *loop, bool dead)
+{
+    struct wawo_branch *b = wawo_container_of(call, struct wawo_branch, look);
+    struct wawo_endpoint *e = b->endpoint;
+    struct wawo_listener *l;
+    int64_t drain_ns;
+    bool stopping;
+
+    (void)loop;
+    wawo_store_full(&b->look_posted, 0); /* before looking: what changes from here on posts again */
+    wawo_mutex_lock(&e->lock);
+    stopping = e->stopping;
+    drain_ns = dead ? 0 : e->drain_ns;
+    wawo_mutex_unlock(&e->lock);
+    if (!b->done) {
+        if (stopping)
+            stop_branch(b, drain_ns);
+        else
+            for (l = b->listeners; l != NULL; l = l->next)
+                wawo_listener_resume(l);
+    }
+    endpoint_unref(e); /* the call's */
+}
+
+static void post_look(struct wawo_branch *b)
+{
+    if (wawo_exchange(&b->look_posted, 1) != 0)
+        return;
+    wawo_add(&b->endpoint->refs, 1); /* the call's */
+    if (!wawo_loop_post(b->net->loop, &b->look))
+        endpoint_unref(b->endpoint);
+}
+
+void wawo_branch_room(struct wawo_branch *b, const struct wawo_loop *here)
+{
+    struct wawo_listener *l;
+
+    if (b->net->loop != here) {
+        post_look(b);
+        return;
+    }
+    for (l = b->listeners; l != NULL; l = l->next)
+        wawo_listener_resume(l);
+}
+
+void wawo_endpoint_cancel_booking(struct wawo_branch *b)
+{
+    wawo_sub(&b->endpoint->count, 1);
+    wawo_sub(&b->net->loop->load, 1);
+    wawo_sub(&b->assigned, 1);
+    post_look(b); /* a stop may wait for this one */
+}
+
+void wawo_endpoint_stop(struct wawo_endpoint *e, int64_t drain_ns)
+{
+    unsigned i;
+
+    wawo_mutex_lock(&e->lock);
+    if (!e->stopping || drain_ns < e->drain_ns)
+        e->drain_ns = drain_ns;
+    e->stopping = true;
+    wawo_mutex_unlock(&e->lock);
+    for (i = 0; i < e->branch_count; i++)
+        post_look(&e->branches[i]);
+}
+
+/* ---- asking ---- */
+
+uint32_t wawo_endpoint_count(const struct wawo_endpoint *e)
+{
+    return wawo_load_relaxed(&e->count);
+}
+
+static void hold_share(void *share)
+{
+    wawo_share_hold(share);
+}
+
+struct wawo_share *wawo_endpoint_find(struct wawo_endpoint *e, uint64_t id)
+{
+    struct wawo_loop *loop = wawo_threads_loop_of(e->threads, id);
+    struct wawo_share *s = loop != NULL ? wawo_table_shared(&loop->table, id, hold_share) : NULL;
+
+    if (s != NULL && s->endpoint != e) { /* a connection of another component on the same threads */
+        wawo_share_drop(s);
+        return NULL;
+    }
+    return s;
+}
+
+struct listing {
+    struct wawo_endpoint *endpoint;
+    struct wawo_share **out;
+    size_t max, count;
+};
+
+static void list_one(void *shared, void *arg)
+{
+    struct wawo_share *s = shared;
+    struct listing *l = arg;
+
+    if (s->endpoint != l->endpoint || wawo_load(&s->state) == WAWO_SHARE_CLOSED)
+        return;
+    if (l->count < l->max) {
+        wawo_share_hold(s);
+        l->out[l->count] = s;
+    }
+    l->count++;
+}
+
+size_t wawo_endpoint_list(struct wawo_endpoint *e, struct wawo_share **out, size_t max)
+{
+    struct listing l = {e, out, max, 0};
+    unsigned i;
+
+    for (i = 0; i < e->branch_count; i++)
+        wawo_table_each(&e->threads->loops[i].table, list_one, &l);
+    return l.count;
+}
+
+void wawo_endpoint_stats(struct wawo_endpoint *e, struct wawo_endpoint_stats *out)
+{
+    unsigned i;
+
+    memset(out, 0, sizeof *out);
+    for (i = 0; i < e->branch_count; i++) {
+        const struct wawo_endpoint_stats *s = &e->branches[i].stats;
+
+#define X(name, text) out->name += wawo_load_relaxed(&s->name);
+        WAWO_ENDPOINT_STATS(X)
+#undef X
+    }
+    out->messages_out += wawo_load_relaxed(&e->posted_messages);
+}

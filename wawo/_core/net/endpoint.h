@@ -1,0 +1,89 @@
+/* F4 endpoint: one run of a server, an agent or a client. It has a branch on each loop; a branch owns its connections and
+ * its listener. */
+#ifndef WAWO_NET_ENDPOINT_H
+#define WAWO_NET_ENDPOINT_H
+
+#include "../io/threads.h"
+#include "filter.h"
+
+struct wawo_listener {
+    struct wawo_sock sock;
+    struct wawo_branch *branch;
+    bool stays;      /* accepted ones stay on this loop (SO_REUSEPORT) */
+    bool paused;     /* full, or out of descriptors */
+    int fd;          /* until it is attached */
+    int64_t backoff_ns;
+    struct wawo_timer retry;
+    struct wawo_call call; /* starts it on its loop */
+    struct wawo_listener *next;
+};
+
+struct wawo_branch {
+    struct wawo_endpoint *endpoint;
+    struct wawo_net *net;
+    struct wawo_list conns;
+    struct wawo_listener *listeners; /* loop */
+    uint32_t assigned;               /* connections here or on the way here, and listeners; atomic */
+    bool stopping, done;
+    struct wawo_timer drain;
+    struct wawo_call look; /* look again: stopping, or room for new connections */
+    uint32_t look_posted;  /* atomic */
+    int64_t unsettled;    /* bytes not yet added to the endpoint's pending */
+    struct wawo_endpoint_stats stats; /* written by the loop, read by any */
+};
+
+struct wawo_endpoint {
+    struct wawo_options options;
+    struct wawo_filter_config framing;
+    enum wawo_role role;
+    unsigned mask; /* events that are listened to */
+    void *user;
+    struct wawo_threads *threads;
+    uint32_t refs;          /* atomic: the user and each branch that is not done */
+    uint32_t count;         /* connections; atomic */
+    uint32_t live_branches; /* atomic */
+    bool stopping;          /* under the lock */
+    int64_t drain_ns;       /* under the lock */
+    int64_t pending;        /* bytes accepted and not taken by the kernel; atomic */
+    uint64_t posted_messages; /* sent from other threads; atomic */
+    struct wawo_mutex lock; /* state against new connections */
+    unsigned branch_count;
+    struct wawo_branch branches[];
+};
+
+/* Puts the envelope around a message of `len` bytes; any thread. */
+static inline int wawo_endpoint_seal(const struct wawo_endpoint *e, size_t len, struct wawo_envelope *out)
+{
+    if (e->framing.ops != NULL)
+        return e->framing.ops->seal(&e->framing, len, out);
+    out->head_len = 0;
+    return 0;
+}
+
+/* Books a connection on a branch: WAWO_ECLOSED when stopping, WAWO_ENOBUFS at max_connections. Any thread. */
+int wawo_endpoint_book(struct wawo_endpoint *e, struct wawo_branch *b);
+/* Takes the booking back: the connection is gone, or came to nothing. Loop. */
+void wawo_branch_unbook(struct wawo_branch *b);
+/* The same for what is assigned but no connection: a listener. Loop. */
+void wawo_branch_unlist(struct wawo_branch *b);
+/* The booking came to nothing before its loop knew of it. Any thread. */
+void wawo_endpoint_cancel_booking(struct wawo_branch *b);
+/* The endpoint has room again: `b`'s listeners go on. On any loop of the endpoint, `here`. */
+void wawo_branch_room(struct wawo_branch *b, const struct wawo_loop *here);
+/* Bytes accepted (positive) or gone (negative) on this branch. Loop. */
+void wawo_branch_account(struct wawo_branch *b, int64_t bytes);
+/* All bytes accepted in the endpoint, as far as known. */
+int64_t wawo_branch_pending_total(const struct wawo_branch *b);
+/* The branch of `e` on a loop. */
+struct wawo_branch *wawo_endpoint_branch(struct wawo_endpoint *e, const struct wawo_loop *loop);
+
+/* ---- listeners ---- */
+
+int wawo_listener_new(struct wawo_branch *b, int fd, bool stays);
+void wawo_listener_done(struct wawo_listener *l, struct wawo_done *d);
+/* Stops for good; the branch is told when it is gone. */
+void wawo_listener_stop(struct wawo_listener *l);
+/* There may be room again. */
+void wawo_listener_resume(struct wawo_listener *l);
+
+#endif

@@ -1,0 +1,40 @@
+#include "event.h"
+
+#include "../base/atomic.h"
+#include "../base/check.h"
+#include "net.h"
+
+struct wawo_event *wawo_event_add(struct wawo_net *net, enum wawo_event_kind kind, struct wawo_conn *c)
+{
+    struct wawo_event *e = &net->batch.events[net->batch.count];
+
+    WAWO_CHECK(net->batch.count < WAWO_BATCH_ROOM);
+    net->batch.count++;
+    e->kind = (uint8_t)kind;
+    e->operation = 0;
+    e->owned = 0;
+    e->error = 0;
+    e->chunk = NULL;
+    if (wawo_likely(c != NULL)) {
+        e->owner = c->branch->endpoint->user;
+        e->share = c->share;
+    } else {
+        e->share = NULL;
+    }
+    return e;
+}
+
+bool wawo_event_due(const struct wawo_event *e)
+{
+    struct wawo_share *s = e->share;
+
+    if (e->kind == WAWO_ON_ACCEPT || e->kind == WAWO_ON_CONNECT)
+        return true;
+    if (wawo_unlikely(wawo_load_relaxed(&s->state) != WAWO_SHARE_OPEN))
+        return false; /* closed or refused meanwhile: only its CLOSE follows */
+    if (wawo_unlikely(wawo_load_relaxed(&s->paused)) && e->kind == WAWO_ON_RECEIVE) {
+        wawo_conn_hold_event(s->conn, e);
+        return false;
+    }
+    return true;
+}

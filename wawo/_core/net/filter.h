@@ -1,0 +1,60 @@
+/* F4 filter: what stands between the wire and the listener, a chain of tables with state. Bytes rise through input(),
+ * each filter hands what it made of them to the one above, the last one to the connection. On the way down a message
+ * gets its envelope when it is sent, on the sender's thread; transformations that need the connection's state (sealing)
+ * work on the out-ring just before the write.
+ *
+ * A filter owns no socket and no clock; its codec lives in proto/. */
+#ifndef WAWO_NET_FILTER_H
+#define WAWO_NET_FILTER_H
+
+#include "../proto/length.h"
+#include "../wawo.h"
+
+struct wawo_filter;
+
+/* A run of received bytes inside a chunk. */
+struct wawo_span {
+    struct wawo_chunk *chunk;
+    const uint8_t *ptr;
+    size_t len;
+};
+
+/* What goes around a message on the wire. */
+struct wawo_envelope {
+    uint8_t head[16];
+    uint8_t head_len;
+};
+
+/* One framing with its parameters, shared by all connections of an endpoint; immutable. */
+struct wawo_filter_config {
+    const struct wawo_filter_ops *ops;
+    union {
+        struct wawo_length length;
+    };
+};
+
+struct wawo_filter_ops {
+    const char *name;
+    size_t size; /* of the state, struct wawo_filter included */
+    void (*init)(struct wawo_filter *f);
+    void (*fini)(struct wawo_filter *f);
+    /* Takes bytes from below: how many it consumed (it may stop between messages once the batch is full; the rest comes
+     * again), or a negative code that ends the connection. Keeps bytes only by a copy or a reference of the chunk. */
+    ptrdiff_t (*input)(struct wawo_filter *f, struct wawo_conn *c, const struct wawo_span *in);
+    /* The stream has ended: 0, or WAWO_EBADMSG in the middle of a message. */
+    int (*finish)(struct wawo_filter *f);
+    /* The envelope of a message of `len` bytes; any thread. WAWO_EMSGSIZE over the limit. */
+    int (*seal)(const struct wawo_filter_config *cfg, size_t len, struct wawo_envelope *out);
+};
+
+struct wawo_filter {
+    const struct wawo_filter_config *cfg;
+    struct wawo_filter *up; /* NULL: the connection itself */
+};
+
+extern const struct wawo_filter_ops wawo_filter_length;
+
+/* The filter for a framing; cfg->ops NULL for raw bytes. WAWO_EINVAL for parameters that make no sense. */
+int wawo_filter_config(struct wawo_filter_config *cfg, const struct wawo_framing *framing);
+
+#endif

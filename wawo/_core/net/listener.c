@@ -1,0 +1,209 @@
+/* F4 listener: the one way in. Accepted sockets go to the least loaded loop, or stay where SO_REUSEPORT put them. */
+#include "../base/alloc.h"
+#include "../base/atomic.h"
+#include "../base/check.h"
+#include "../base/err.h"
+#include "endpoint.h"
+#include "net.h"
+
+#define BACKOFF_MIN_NS (10 * WAWO_MSEC)
+#define BACKOFF_MAX_NS WAWO_SEC
+
+/* An accepted socket on its way to another loop. */
+struct adopted {
+    struct wawo_call call;
+    struct wawo_branch *branch; /* booked */
+    struct wawo_addr peer;
+    int fd;
+};
+
+static inline struct wawo_loop *loop_of(const struct wawo_listener *l)
+{
+    return l->branch->net->loop;
+}
+
+/* ---- accepted ones ---- */
+
+static void establish(struct wawo_branch *b, int fd, const struct wawo_addr *peer)
+{
+    struct wawo_loop *loop = b->net->loop;
+    struct wawo_share *s = wawo_share_new(loop, b->endpoint);
+    struct wawo_conn *c = NULL;
+    struct wawo_addr local;
+
+    memset(&local, 0, sizeof local);
+    (void)wawo_os_local_addr(fd, &local); /* a peer that is gone again has none: noticed at the first read */
+    if (s != NULL)
+        s->id = wawo_table_open(&loop->table, s);
+    if (s != NULL && s->id != 0) {
+        c = wawo_conn_new(b, s);
+        if (c == NULL)
+            wawo_table_close(&loop->table, s->id);
+    }
+    if (s != NULL)
+        wawo_share_drop(s); /* the connection holds it now */
+    if (c == NULL || wawo_conn_open(c, fd, peer, &local, WAWO_ON_ACCEPT) != 0) {
+        wawo_os_close(fd);
+        wawo_bump(&b->stats.rejected, 1);
+        if (c != NULL)
+            wawo_conn_forget(c);
+        else
+            wawo_branch_unbook(b);
+        return;
+    }
+    wawo_bump(&b->stats.accepts, 1);
+}
+
+static void adopt(struct wawo_call *call, struct wawo_loop *loop, bool dead)
+{
+    struct adopted *a = wawo_container_of(call, struct adopted, call);
+
+    (void)loop;
+    if (dead || a->branch->stopping) {
+        wawo_os_close(a->fd);
+        wawo_branch_unbook(a->branch);
+    } else {
+        establish(a->branch, a->fd, &a->peer);
+    }
+    wawo_free(a);
+}
+
+static void hand_over(struct wawo_branch *b, int fd, const struct wawo_addr *peer)
+{
+    struct adopted *a = wawo_alloc(sizeof *a);
+
+    if (a != NULL) {
+        *a = (struct adopted){.call = {.run = adopt}, .branch = b, .peer = *peer, .fd = fd};
+        if (wawo_loop_post(b->net->loop, &a->call))
+            return;
+        wawo_free(a);
+    }
+    wawo_os_close(fd);
+    wawo_branch_unbook(b);
+}
+
+/* ---- pausing ---- */
+
+static void pause_accepting(struct wawo_listener *l, bool retry)
+{
+    struct wawo_loop *loop = loop_of(l);
+
+    loop->ops->accept_stop(loop->backend, &l->sock);
+    l->paused = true;
+    wawo_bump(&l->branch->stats.accept_pauses, 1);
+    if (!retry)
+        return; /* goes on when a connection ends */
+    l->backoff_ns = l->backoff_ns == 0 ? BACKOFF_MIN_NS : l->backoff_ns * 2;
+    if (l->backoff_ns > BACKOFF_MAX_NS)
+        l->backoff_ns = BACKOFF_MAX_NS;
+    wawo_timer_set(&loop->wheel, &l->retry, loop->now_ns + l->backoff_ns);
+}
+
+void wawo_listener_resume(struct wawo_listener *l)
+{
+    struct wawo_loop *loop = loop_of(l);
+
+    if (!l->paused || l->branch->stopping || l->sock.fd < 0)
+        return;
+    wawo_timer_cancel(&loop->wheel, &l->retry);
+    l->paused = false;
+    loop->ops->accept_start(loop->backend, &l->sock);
+}
+
+static void retry_fired(struct wawo_timer *t)
+{
+    wawo_listener_resume(wawo_container_of(t, struct wawo_listener, retry));
+}
+
+/* ---- events ---- */
+
+static void accepted(struct wawo_listener *l, int fd, const struct wawo_addr *peer)
+{
+    struct wawo_branch *b = l->branch;
+    struct wawo_endpoint *e = b->endpoint;
+    struct wawo_loop *to = l->stays ? loop_of(l) : wawo_threads_least_loaded(e->threads);
+    struct wawo_branch *target = wawo_endpoint_branch(e, to);
+    int err = wawo_endpoint_book(e, target);
+
+    l->backoff_ns = 0;
+    if (err != 0) {
+        wawo_os_close(fd);
+        wawo_bump(&b->stats.rejected, 1);
+        return;
+    }
+    if (target == b)
+        establish(b, fd, peer);
+    else
+        hand_over(target, fd, peer);
+    if (!e->options.close_when_full && !l->paused && wawo_load_relaxed(&e->count) >= e->options.max_connections)
+        pause_accepting(l, false);
+}
+
+void wawo_listener_done(struct wawo_listener *l, struct wawo_done *d)
+{
+    if (d->kind == WAWO_DONE_DETACHED) {
+        struct wawo_branch *b = l->branch;
+        struct wawo_listener **link;
+
+        wawo_table_close(&b->net->loop->table, l->sock.id);
+        for (link = &b->listeners; *link != l; link = &(*link)->next)
+            continue;
+        *link = l->next;
+        wawo_free(l);
+        wawo_branch_unlist(b);
+        return;
+    }
+    if (d->error != 0) {
+        if (!l->branch->stopping)
+            pause_accepting(l, true);
+    } else if (l->branch->stopping) {
+        wawo_os_close(d->fd);
+    } else {
+        accepted(l, d->fd, &d->peer);
+    }
+}
+
+void wawo_listener_stop(struct wawo_listener *l)
+{
+    struct wawo_loop *loop = loop_of(l);
+
+    wawo_timer_cancel(&loop->wheel, &l->retry);
+    if (l->sock.fd >= 0)
+        loop->ops->detach(loop->backend, &l->sock, false);
+}
+
+static void listener_start(struct wawo_call *call, struct wawo_loop *loop, bool dead)
+{
+    struct wawo_listener *l = wawo_container_of(call, struct wawo_listener, call);
+
+    l->next = l->branch->listeners;
+    l->branch->listeners = l;
+    wawo_table_bind(&loop->table, l->sock.id, &l->sock);
+    loop->ops->attach(loop->backend, &l->sock, l->fd);
+    if (dead || l->branch->stopping)
+        wawo_listener_stop(l);
+    else
+        loop->ops->accept_start(loop->backend, &l->sock);
+}
+
+int wawo_listener_new(struct wawo_branch *b, int fd, bool stays)
+{
+    struct wawo_listener *l = wawo_alloc_zero(sizeof *l);
+    struct wawo_loop *loop = b->net->loop;
+
+    if (l == NULL)
+        return WAWO_ENOMEM;
+    wawo_sock_init(&l->sock, WAWO_SOCK_LISTENER);
+    l->branch = b;
+    l->fd = fd;
+    l->stays = stays;
+    l->call.run = listener_start;
+    wawo_timer_init(&l->retry, retry_fired);
+    l->sock.id = wawo_table_open(&loop->table, NULL);
+    if (l->sock.id == 0) {
+        wawo_free(l);
+        return WAWO_ENOBUFS;
+    }
+    WAWO_CHECK(wawo_loop_post(loop, &l->call)); /* an endpoint's loops outlive it */
+    return 0;
+}

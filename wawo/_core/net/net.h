@@ -1,0 +1,40 @@
+/* F4 net: what this floor keeps for each loop: the batch, the dirty list, the slabs, the way to the sink. */
+#ifndef WAWO_NET_NET_H
+#define WAWO_NET_NET_H
+
+#include "conn.h"
+#include "endpoint.h"
+
+/* What is told of one pool of threads; outlives them. */
+struct wawo_engine {
+    const struct wawo_sink *sink;
+    void *arg;
+    int64_t slow_ns; /* atomic */
+};
+
+struct wawo_net {
+    struct wawo_loop *loop;
+    const struct wawo_sink *sink;
+    void *arg;
+    const int64_t *slow_ns;
+    struct wawo_batch batch;
+    struct wawo_conn *dirty, **dirty_last;
+    struct wawo_list starving; /* connections that wait for chunks */
+    struct wawo_list branches;
+    struct wawo_slab conns, backlogs, helds;
+    bool attached;       /* inside the sink: the GIL is ours */
+    bool baton;          /* and the baton */
+    bool sticky;         /* stay attached while there is work */
+    bool fresh;          /* completions came in this turn */
+    int64_t refused_ns;  /* since when the baton is refused, 0 = not */
+    int64_t worked_ns;   /* last turn with completions */
+    int64_t loans_ns;    /* since when loans wait, 0 = none */
+    struct wawo_loop_stats stats; /* written by the loop, read by any */
+};
+
+/* Delivers the batch and settles the dirty connections. false: another loop has the baton and this can wait. */
+bool wawo_net_deliver(struct wawo_net *net, bool must);
+/* Puts a connection on the list of those to settle after the batch. */
+void wawo_net_dirty(struct wawo_net *net, struct wawo_conn *c);
+
+#endif

@@ -1,0 +1,439 @@
+#include "share.h"
+
+#include "../base/alloc.h"
+#include "../base/atomic.h"
+#include "../base/check.h"
+#include "../base/err.h"
+#include "conn.h"
+#include "endpoint.h"
+
+enum { POST_BLOCK = 4096, POST_SMALL = 2048 }; /* small sends from other threads share a block */
+
+static size_t live; /* atomic */
+
+static void share_run(struct wawo_call *c, struct wawo_loop *loop, bool dead);
+
+struct wawo_share *wawo_share_new(struct wawo_loop *loop, struct wawo_endpoint *endpoint)
+{
+    struct wawo_share *s = wawo_alloc_zero(sizeof *s);
+
+    if (s == NULL)
+        return NULL;
+    s->refs = 1;
+    s->loop = loop;
+    s->endpoint = endpoint;
+    s->call.run = share_run;
+    wawo_threads_hold(loop->threads); /* whoever has a share may post */
+    wawo_add_relaxed(&live, 1);
+    return s;
+}
+
+void wawo_share_hold(struct wawo_share *s)
+{
+    wawo_add_relaxed(&s->refs, 1);
+}
+
+void wawo_share_drop(struct wawo_share *s)
+{
+    struct wawo_threads *t = s->loop->threads;
+
+    if (wawo_sub(&s->refs, 1) != 1)
+        return;
+    WAWO_CHECK(s->posts == NULL && s->user == NULL);
+    wawo_free(s);
+    wawo_sub(&live, 1);
+    wawo_threads_drop(t);
+}
+
+size_t wawo_live_shares(void)
+{
+    return wawo_load(&live);
+}
+
+/* Held for a few instructions, or one small copy. */
+void wawo_share_lock(struct wawo_share *s)
+{
+    int spins = 0;
+
+    while (wawo_exchange(&s->lock, 1) != 0) {
+        if (++spins < 64)
+            wawo_cpu_relax();
+        else
+            wawo_thread_yield();
+    }
+}
+
+void wawo_share_unlock(struct wawo_share *s)
+{
+    wawo_store(&s->lock, 0);
+}
+
+void wawo_share_advance(struct wawo_share *s, enum wawo_share_state state)
+{
+    wawo_share_lock(s);
+    if (s->state < state)
+        wawo_store(&s->state, (uint8_t)state);
+    wawo_share_unlock(s);
+}
+
+/* ---- from any thread to the loop ---- */
+
+static void share_want(struct wawo_share *s, uint32_t wants)
+{
+    if (wawo_or(&s->wants, wants | WAWO_WANT_QUEUED) & WAWO_WANT_QUEUED)
+        return; /* the call is under way and will see this too */
+    wawo_share_hold(s);
+    if (!wawo_loop_post(s->loop, &s->call))
+        wawo_share_drop(s);
+}
+
+static void share_run(struct wawo_call *c, struct wawo_loop *loop, bool dead)
+{
+    struct wawo_share *s = wawo_container_of(c, struct wawo_share, call);
+    uint32_t wants = wawo_exchange(&s->wants, 0);
+
+    (void)loop;
+    if (!dead && s->conn != NULL)
+        wawo_conn_wanted(s->conn, wants);
+    wawo_share_drop(s);
+}
+
+struct wawo_slice *wawo_share_take_posts(struct wawo_share *s)
+{
+    struct wawo_slice *first;
+
+    wawo_share_lock(s);
+    first = s->posts;
+    s->posts = s->last_post = NULL;
+    wawo_store_relaxed(&s->posted, 0);
+    wawo_share_unlock(s);
+    return first;
+}
+
+/* A post with a block of its own. */
+static struct wawo_slice *post_block(size_t cap, const void *data, size_t len)
+{
+    struct wawo_chunk *c = wawo_chunk_new(cap);
+    struct wawo_slice *p = c != NULL ? wawo_slice_new(c->data, len, c, NULL) : NULL;
+
+    if (p == NULL) {
+        if (c != NULL)
+            wawo_chunk_drop(c);
+        return NULL;
+    }
+    if (len > 0)
+        memcpy(c->data, data, len);
+    c->used = len;
+    return p;
+}
+
+static void post_link(struct wawo_share *s, struct wawo_slice *p)
+{
+    if (s->last_post != NULL)
+        s->last_post->next = p;
+    else
+        s->posts = p;
+    s->last_post = p;
+}
+
+/* Room for `len` bytes behind the last post; under the lock. */
+static bool post_reserve(struct wawo_share *s, size_t len)
+{
+    struct wawo_slice *p = s->last_post;
+    struct wawo_chunk *c = p != NULL ? wawo_slice_chunk(p) : NULL;
+
+    if (len == 0)
+        return true;
+    if (c != NULL && c->pool == NULL && c->cap - c->used >= len && p->ptr + p->len == c->data + c->used)
+        return true;
+    p = post_block(POST_BLOCK, NULL, 0);
+    if (p != NULL)
+        post_link(s, p);
+    return p != NULL;
+}
+
+/* Into the room that post_reserve made. */
+static void post_fill(struct wawo_share *s, const void *data, size_t len)
+{
+    struct wawo_slice *p = s->last_post;
+    struct wawo_chunk *c;
+
+    if (len == 0)
+        return;
+    c = wawo_slice_chunk(p);
+    memcpy(c->data + c->used, data, len);
+    c->used += len;
+    p->len += len;
+}
+
+/* Whether `n` more bytes fit; reserves them in the endpoint's total. Under the lock. */
+static int post_admit(struct wawo_share *s, size_t n)
+{
+    struct wawo_endpoint *e = s->endpoint;
+
+    if (wawo_load_relaxed(&s->queued) + s->posted + n > e->options.max_pending)
+        return WAWO_ENOBUFS;
+    if (wawo_add(&e->pending, (int64_t)n) + (int64_t)n > (int64_t)e->options.max_pending_total) {
+        wawo_add(&e->pending, -(int64_t)n);
+        return WAWO_ENOBUFS;
+    }
+    return 1;
+}
+
+/* Queues one message for the loop; `whole` is its payload as a post of its own, NULL for a small one. Under the lock. */
+static int post_message(struct wawo_share *s, const void *data, size_t len, struct wawo_slice *whole)
+{
+    struct wawo_envelope env;
+    size_t small;
+    int rc;
+
+    if (s->state > WAWO_SHARE_OPEN || s->shut)
+        return 0;
+    rc = wawo_endpoint_seal(s->endpoint, len, &env);
+    if (rc < 0)
+        return rc;
+    small = env.head_len + (whole == NULL ? len : 0);
+    rc = post_admit(s, env.head_len + len);
+    if (rc < 0)
+        return rc;
+    if (!post_reserve(s, small)) {
+        wawo_add(&s->endpoint->pending, -(int64_t)(env.head_len + len));
+        return WAWO_ENOMEM;
+    }
+    post_fill(s, env.head, env.head_len);
+    if (whole == NULL)
+        post_fill(s, data, len);
+    else
+        post_link(s, whole);
+    wawo_store_relaxed(&s->posted, s->posted + env.head_len + len);
+    wawo_add_relaxed(&s->endpoint->posted_messages, 1);
+    return 1;
+}
+
+static int send_foreign(struct wawo_share *s, const void *data, size_t len, struct wawo_chunk *chunk, void *loan)
+{
+    struct wawo_slice *whole = NULL;
+    bool copied = false;
+    int rc;
+
+    if (chunk != NULL || loan != NULL) {
+        whole = wawo_slice_new(data, len, chunk, loan);
+        if (whole == NULL)
+            return WAWO_ENOMEM;
+    } else if (len > POST_SMALL) {
+        whole = post_block(len, data, len);
+        if (whole == NULL)
+            return WAWO_ENOMEM;
+        copied = true;
+    }
+    wawo_share_lock(s);
+    rc = post_message(s, data, len, whole);
+    wawo_share_unlock(s);
+    if (rc == 1)
+        share_want(s, WAWO_WANT_SEND);
+    else if (whole != NULL) {
+        if (copied)
+            wawo_chunk_drop(whole->owner);
+        wawo_free(whole);
+    }
+    return rc;
+}
+
+static inline bool on_loop(const struct wawo_share *s)
+{
+    return s->loop == wawo_loop_current() && s->conn != NULL;
+}
+
+int wawo_share_lend(struct wawo_share *s, const void *data, size_t len, struct wawo_chunk *chunk, void *loan)
+{
+    if (wawo_likely(on_loop(s)))
+        return wawo_conn_send(s->conn, data, len, chunk, loan);
+    return send_foreign(s, data, len, chunk, loan);
+}
+
+int wawo_share_send(struct wawo_share *s, const void *data, size_t len)
+{
+    return wawo_share_lend(s, data, len, NULL, NULL);
+}
+
+bool wawo_share_close(struct wawo_share *s)
+{
+    bool open;
+
+    wawo_share_lock(s);
+    open = s->state <= WAWO_SHARE_OPEN;
+    if (open) /* from now on nothing is accepted; what was, still goes out */
+        wawo_store(&s->state, (uint8_t)WAWO_SHARE_CLOSING);
+    wawo_share_unlock(s);
+    if (!open)
+        return false;
+    if (on_loop(s))
+        wawo_conn_close(s->conn, WAWO_OP_CLOSE, 0);
+    else
+        share_want(s, WAWO_WANT_CLOSE);
+    return true;
+}
+
+bool wawo_share_abort(struct wawo_share *s)
+{
+    bool open;
+
+    wawo_share_lock(s);
+    open = s->state < WAWO_SHARE_CLOSED;
+    if (s->state <= WAWO_SHARE_OPEN)
+        wawo_store(&s->state, (uint8_t)WAWO_SHARE_CLOSING);
+    wawo_share_unlock(s);
+    if (!open)
+        return false;
+    if (on_loop(s))
+        wawo_conn_abort(s->conn, WAWO_OP_CLOSE, 0);
+    else
+        share_want(s, WAWO_WANT_ABORT);
+    return true;
+}
+
+bool wawo_share_shutdown_write(struct wawo_share *s)
+{
+    bool open;
+
+    wawo_share_lock(s);
+    open = s->state <= WAWO_SHARE_OPEN && !s->shut;
+    if (open)
+        s->shut = 1;
+    wawo_share_unlock(s);
+    if (!open)
+        return false;
+    if (on_loop(s))
+        wawo_conn_wanted(s->conn, WAWO_WANT_SHUTDOWN);
+    else
+        share_want(s, WAWO_WANT_SHUTDOWN);
+    return true;
+}
+
+bool wawo_share_flush(struct wawo_share *s)
+{
+    if (wawo_load(&s->state) == WAWO_SHARE_CLOSED)
+        return false;
+    if (on_loop(s))
+        wawo_conn_flush(s->conn);
+    else
+        share_want(s, WAWO_WANT_FLUSH);
+    return true;
+}
+
+bool wawo_share_pause(struct wawo_share *s, bool pause)
+{
+    if (wawo_load(&s->state) > WAWO_SHARE_OPEN)
+        return false;
+    wawo_store(&s->paused, (uint8_t)pause);
+    if (on_loop(s))
+        wawo_conn_wanted(s->conn, WAWO_WANT_PAUSE);
+    else
+        share_want(s, WAWO_WANT_PAUSE);
+    return true;
+}
+
+void wawo_share_refuse(struct wawo_share *s, enum wawo_operation operation)
+{
+    if (on_loop(s))
+        wawo_conn_close(s->conn, operation, ECANCELED);
+}
+
+/* ---- asking ---- */
+
+uint64_t wawo_share_id(const struct wawo_share *s)
+{
+    return s->id;
+}
+
+bool wawo_share_paused(const struct wawo_share *s)
+{
+    return wawo_load(&s->paused) != 0;
+}
+
+bool wawo_share_connected(const struct wawo_share *s)
+{
+    return wawo_load(&s->state) == WAWO_SHARE_OPEN;
+}
+
+size_t wawo_share_pending(const struct wawo_share *s)
+{
+    if (on_loop(s))
+        return wawo_conn_pending(s->conn);
+    return wawo_load_relaxed(&s->queued) + wawo_load_relaxed(&s->posted);
+}
+
+int64_t wawo_share_connect_ns(const struct wawo_share *s)
+{
+    int64_t since = wawo_load(&s->connected_ns);
+
+    return since == 0 ? 0 : wawo_os_now_ns() - since;
+}
+
+int64_t wawo_share_silence_ns(const struct wawo_share *s)
+{
+    int64_t since = wawo_load(&s->received_ns), now = wawo_os_now_ns();
+
+    return since == 0 || since > now ? 0 : now - since;
+}
+
+int wawo_share_address(const struct wawo_share *s, bool local, char host[WAWO_HOST_TEXT], int *family)
+{
+    const struct wawo_addr *a = local ? &s->local : &s->remote;
+
+    if (wawo_load(&s->connected_ns) == 0 || a->family == WAWO_AF_NONE)
+        return WAWO_ECLOSED;
+    wawo_addr_text(a, host);
+    *family = a->family;
+    return a->port;
+}
+
+int wawo_share_error(const struct wawo_share *s, int *operation, int *gai)
+{
+    *operation = s->operation;
+    *gai = s->gai;
+    return s->error;
+}
+
+void *wawo_share_user(struct wawo_share *s)
+{
+    return wawo_load(&s->user);
+}
+
+void *wawo_share_find_user(struct wawo_share *s, void (*found)(void *user))
+{
+    void *user;
+
+    wawo_share_lock(s);
+    user = s->user;
+    if (user != NULL)
+        found(user);
+    wawo_share_unlock(s);
+    return user;
+}
+
+void *wawo_share_set_user(struct wawo_share *s, void *user, void (*found)(void *user))
+{
+    wawo_share_lock(s);
+    if (s->state == WAWO_SHARE_CLOSED)
+        user = NULL; /* its CLOSE event is gone or under way: nobody would empty it */
+    else if (s->user == NULL)
+        wawo_store(&s->user, user);
+    else
+        user = s->user;
+    if (user != NULL)
+        found(user);
+    wawo_share_unlock(s);
+    return user;
+}
+
+void *wawo_share_take_user(struct wawo_share *s)
+{
+    void *user;
+
+    wawo_share_lock(s);
+    user = s->user;
+    wawo_store(&s->user, NULL);
+    wawo_share_unlock(s);
+    return user;
+}

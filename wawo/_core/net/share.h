@@ -1,0 +1,61 @@
+/* F4 share: the one small block that two threads may see of a connection, counted by references, held by its loop and
+ * by the Python Connection. The rest of a connection belongs to its loop. */
+#ifndef WAWO_NET_SHARE_H
+#define WAWO_NET_SHARE_H
+
+#include "../io/threads.h"
+#include "../wawo.h"
+
+enum wawo_share_state {
+    WAWO_SHARE_CONNECTING,
+    WAWO_SHARE_OPEN,
+    WAWO_SHARE_CLOSING, /* no more sends; what was accepted still goes out */
+    WAWO_SHARE_CLOSED
+};
+
+/* What other threads want of the loop. */
+enum {
+    WAWO_WANT_QUEUED = 1, /* the call is in the inbox */
+    WAWO_WANT_SEND = 2,
+    WAWO_WANT_SHUTDOWN = 4,
+    WAWO_WANT_CLOSE = 8,
+    WAWO_WANT_ABORT = 16,
+    WAWO_WANT_FLUSH = 32,
+    WAWO_WANT_PAUSE = 64 /* `paused` changed */
+};
+
+struct wawo_share {
+    /* the first line is read with each message */
+    uint32_t refs;  /* atomic */
+    uint32_t lock;  /* state against posts, user */
+    uint8_t state;  /* enum wawo_share_state; written under the lock, by the loop except OPEN to CLOSING */
+    uint8_t paused; /* the user's wish; atomic */
+    uint8_t operation;
+    uint8_t shut;   /* shutdown_write was called; under the lock */
+    uint32_t wants; /* atomic */
+    uint64_t id;
+    struct wawo_loop *loop;
+    struct wawo_conn *conn; /* loop only; NULL when gone */
+    void *user;             /* the binding's; set by any thread, emptied by the loop, both under the lock */
+    size_t posted;          /* bytes in posts; under the lock, read by any */
+    int64_t received_ns;    /* atomic */
+
+    size_t queued; /* bytes in the out-ring when the loop last looked; atomic */
+    struct wawo_call call;
+    struct wawo_slice *posts, *last_post; /* bytes from other threads, in wire form; under the lock */
+    struct wawo_endpoint *endpoint;      /* valid while state is not CLOSED; under the lock or on the loop */
+    int64_t connected_ns;                /* 0 before */
+    int32_t error, gai;
+    struct wawo_addr local, remote;
+};
+
+/* One reference; state CONNECTING, no id. NULL: no memory. */
+struct wawo_share *wawo_share_new(struct wawo_loop *loop, struct wawo_endpoint *endpoint);
+void wawo_share_lock(struct wawo_share *s);
+void wawo_share_unlock(struct wawo_share *s);
+/* Moves the state on, never back. */
+void wawo_share_advance(struct wawo_share *s, enum wawo_share_state state);
+/* Takes all posts, oldest first. */
+struct wawo_slice *wawo_share_take_posts(struct wawo_share *s);
+
+#endif

@@ -1,0 +1,236 @@
+/* wawo.h: all that the binding may call. The core knows no Python: whoever drives it hands down a sink.
+ *
+ * Threads: "any thread" functions may be called from everywhere; all others say where. Results: 0 or a count, negative
+ * is a WAWO_E… from base/err.h. Pointers to connections never leave their loop: other threads hold a share. */
+#ifndef WAWO_H
+#define WAWO_H
+
+#include "base/config.h"
+
+struct wawo_threads;
+struct wawo_endpoint;
+struct wawo_chunk;
+struct wawo_conn;
+struct wawo_loop;
+
+/* ---- events: what rises from the core, in batches ---- */
+
+enum wawo_event_kind {
+    WAWO_ON_ACCEPT,
+    WAWO_ON_CONNECT,
+    WAWO_ON_HANDSHAKE,
+    WAWO_ON_RECEIVE, /* ptr, len inside chunk */
+    WAWO_ON_SEND,    /* len bytes were taken by the kernel */
+    WAWO_ON_DRAIN,
+    WAWO_ON_CLOSE,   /* operation, error; the last of its connection */
+    WAWO_ON_SHUTDOWN, /* no connection: the endpoint has stopped */
+    WAWO_EVENT_KINDS
+};
+
+/* The operation that a close is reported with; values as in HP-Socket. */
+enum wawo_operation {
+    WAWO_OP_UNKNOWN,
+    WAWO_OP_ACCEPT,
+    WAWO_OP_CONNECT,
+    WAWO_OP_SEND,
+    WAWO_OP_RECEIVE,
+    WAWO_OP_CLOSE,
+    WAWO_OPERATIONS
+};
+
+struct wawo_event {
+    uint8_t kind;      /* enum wawo_event_kind */
+    uint8_t operation; /* enum wawo_operation */
+    uint8_t owned;     /* the core's: this event gives back a reference of chunk */
+    int32_t error;     /* errno value, 0 = none */
+    void *owner;       /* the endpoint's user pointer */
+    struct wawo_share *share;
+    struct wawo_chunk *chunk;
+    const uint8_t *ptr;
+    size_t len;
+};
+
+/* Where a loop's batches go. All calls are made on the loop's thread. */
+struct wawo_sink {
+    void (*thread_start)(void *arg, const char *name);
+    void (*thread_stop)(void *arg);
+    /* enter and leave bracket deliver (Python: take and release the GIL). enter returns the ns it had to wait. While
+     * `baton` is set, loops of all threads take turns in user space before they enter. */
+    int64_t (*enter)(void *arg);
+    void (*leave)(void *arg);
+    void (*deliver)(void *arg, const struct wawo_event *events, unsigned count);
+    /* A borrowed buffer is done with; inside enter and leave. */
+    void (*give_back)(void *loan);
+    bool baton;
+};
+
+/* Whether an event is still wanted when its turn comes; held back ones are kept and come again. Ask before each event
+ * but CLOSE and SHUTDOWN. On its loop, in deliver. */
+bool wawo_event_due(const struct wawo_event *e);
+
+/* ---- threads ---- */
+
+/* Loops on native threads that report to `sink`, which stays valid until the threads are stopped. `backend` is a name
+ * or NULL for the best. NULL and *err on failure. Any thread. */
+struct wawo_threads *wawo_engine_new(unsigned count, const char *backend, size_t pool_bytes, const struct wawo_sink *sink,
+                                     void *arg, int *err);
+/* Stops and joins; every endpoint on them has been stopped. false: some thread did not end in time. Not on a loop. */
+bool wawo_engine_stop(struct wawo_threads *t, int64_t timeout_ns);
+/* Gives the owner's reference back, after stop. */
+void wawo_engine_drop(struct wawo_threads *t);
+const char *wawo_engine_backend(const struct wawo_threads *t);
+unsigned wawo_engine_count(const struct wawo_threads *t);
+/* True on one of these loops' threads. */
+bool wawo_engine_current(const struct wawo_threads *t);
+
+/* Native counters, X(name, meaning): a snapshot without a lock. */
+#define WAWO_LOOP_STATS(X)                                                                                             \
+    X(turns, "times the loop went round")                                                                              \
+    X(wakes, "wake-ups written by other threads")                                                                      \
+    X(batches, "batches delivered")                                                                                    \
+    X(events, "events delivered")                                                                                      \
+    X(batch_max, "most events in one batch")                                                                           \
+    X(gil_wait_ns, "time spent waiting for the GIL")                                                                   \
+    X(deliver_ns, "time spent in callbacks")                                                                           \
+    X(slow_batches, "batches that took longer than slow_callback")                                                     \
+    X(baton_waits, "batches that had to wait for another loop's batch")                                                \
+    X(connections, "connections open or on their way")                                                                 \
+    X(pool_limit, "chunks of the receive pool at most")                                                                \
+    X(pool_used, "chunks in use")                                                                                      \
+    X(pool_exported, "chunks held by views")                                                                           \
+    X(pool_bytes, "bytes mapped for chunks")                                                                           \
+    X(pool_starved, "times the pool was at its limit")                                                                 \
+    X(slab_bytes, "bytes mapped for connections, slices and the like")
+struct wawo_loop_stats {
+#define X(name, text) uint64_t name;
+    WAWO_LOOP_STATS(X)
+#undef X
+};
+/* Not after stop. Any thread. */
+void wawo_engine_stats(struct wawo_threads *t, unsigned loop, struct wawo_loop_stats *out);
+/* Batches longer than this are counted as slow. Any thread. */
+void wawo_engine_slow_ns(struct wawo_threads *t, int64_t ns);
+
+/* Backends by rank, best first: name and 0 or why not; NULL at the end of the table. Any thread. */
+const char *wawo_backend_at(unsigned rank, int *err);
+/* In the child after a fork: close every descriptor of every loop; nothing else is safe any more. */
+void wawo_after_fork_child(void);
+/* What is alive in the process. */
+size_t wawo_live_shares(void);
+size_t wawo_live_chunks(void);
+unsigned wawo_live_threads(void);
+
+/* ---- endpoints ---- */
+
+enum wawo_role { WAWO_SERVER, WAWO_AGENT, WAWO_CLIENT };
+enum wawo_framing_kind { WAWO_FRAMING_RAW, WAWO_FRAMING_LENGTH };
+
+struct wawo_options {
+    uint32_t max_connections;
+    bool close_when_full; /* accept and close; else leave them in the backlog */
+    bool auto_pause;
+    bool no_delay;        /* connects; listeners hand theirs down */
+    int keepalive_idle_s, keepalive_interval_s;
+    size_t high_water, low_water, max_pending, max_pending_total;
+    int64_t close_timeout_ns, connect_timeout_ns;
+};
+
+struct wawo_framing {
+    int kind; /* enum wawo_framing_kind */
+    uint8_t length_size;
+    bool length_little;
+    uint64_t max_size;
+};
+
+/* `mask` has a bit for each event kind that is listened to. `user` comes back as the owner of each event, until
+ * WAWO_ON_SHUTDOWN. NULL and *err on failure. Any thread. */
+struct wawo_endpoint *wawo_endpoint_new(struct wawo_threads *t, enum wawo_role role, const struct wawo_options *options,
+                                        const struct wawo_framing *framing, unsigned mask, void *user, int *err);
+/* Takes over a bound, listening, non-blocking socket. loop < 0: accepted ones go to the least loaded loop; else both
+ * stay on that loop. On failure the fd stays the caller's. Any thread. */
+int wawo_endpoint_listen(struct wawo_endpoint *e, int fd, int loop);
+/* Dials; the result comes as ON_CONNECT or ON_CLOSE. `local` is a numeric address or NULL. timeout_ns 0: the option's.
+ * made(share, arg) is called before anything can come of it: there the binding sets its pointer and takes references. WAWO_ECLOSED when stopping, WAWO_ENOBUFS at max_connections. Any thread. */
+int wawo_endpoint_connect(struct wawo_endpoint *e, const char *host, uint16_t port, const char *local,
+                          uint16_t local_port, int64_t timeout_ns,
+                          void (*made)(struct wawo_share *s, void *arg), void *arg);
+/* Stops accepting and dialling, lets connections go on for drain_ns, then ends them. ON_SHUTDOWN is the last event. Any
+ * thread, also again with a shorter time. */
+void wawo_endpoint_stop(struct wawo_endpoint *e, int64_t drain_ns);
+/* Gives the user's reference back. After a stop. Any thread. */
+void wawo_endpoint_drop(struct wawo_endpoint *e);
+uint32_t wawo_endpoint_count(const struct wawo_endpoint *e);
+/* The live connection of that id with a reference, NULL if it is gone. Any thread. */
+struct wawo_share *wawo_endpoint_find(struct wawo_endpoint *e, uint64_t id);
+/* Fills `out` with at most `max` live connections, a reference each; returns how many there are. Any thread. */
+size_t wawo_endpoint_list(struct wawo_endpoint *e, struct wawo_share **out, size_t max);
+
+#define WAWO_ENDPOINT_STATS(X)                                                                                         \
+    X(accepts, "connections accepted")                                                                                 \
+    X(connects, "connections dialled and established")                                                                 \
+    X(closed, "connections ended")                                                                                     \
+    X(rejected, "connections closed because the component was full or out of memory")                                  \
+    X(accept_pauses, "times accepting stopped: full, or out of descriptors")                                           \
+    X(receive_pauses, "times receiving paused: water mark or memory")                                                  \
+    X(messages_in, "messages delivered or dropped unheard")                                                            \
+    X(messages_out, "messages accepted for sending")                                                                   \
+    X(bytes_in, "bytes received")                                                                                      \
+    X(bytes_out, "bytes the kernel took")
+struct wawo_endpoint_stats {
+#define X(name, text) uint64_t name;
+    WAWO_ENDPOINT_STATS(X)
+#undef X
+};
+/* Any thread. */
+void wawo_endpoint_stats(struct wawo_endpoint *e, struct wawo_endpoint_stats *out);
+
+/* ---- shares: a connection as other threads see it. All any thread ---- */
+
+struct wawo_share;
+
+void wawo_share_hold(struct wawo_share *s);
+void wawo_share_drop(struct wawo_share *s);
+uint64_t wawo_share_id(const struct wawo_share *s);
+/* One pointer for the binding, emptied by take_user on the loop. set_user keeps the first one and returns what is there
+ * now, NULL once the connection is closed. `found` is called under the lock with what is returned. */
+void *wawo_share_user(struct wawo_share *s);
+void *wawo_share_set_user(struct wawo_share *s, void *user, void (*found)(void *user));
+void *wawo_share_find_user(struct wawo_share *s, void (*found)(void *user));
+void *wawo_share_take_user(struct wawo_share *s);
+
+/* Send results: 1 accepted, 0 closing or closed; WAWO_ENOBUFS over a limit, WAWO_EMSGSIZE over the framing's, WAWO_ENOMEM. In
+ * every case but 1 nothing was queued. */
+int wawo_share_send(struct wawo_share *s, const void *data, size_t len);
+/* The same without a copy: `loan` owns the bytes and goes to sink.give_back when they are done with; NULL `loan` and a
+ * chunk: takes over one reference of it. Only on 1 is either taken over. */
+int wawo_share_lend(struct wawo_share *s, const void *data, size_t len, struct wawo_chunk *chunk, void *loan);
+/* false: closing or closed. */
+bool wawo_share_close(struct wawo_share *s);
+bool wawo_share_abort(struct wawo_share *s);
+bool wawo_share_shutdown_write(struct wawo_share *s);
+bool wawo_share_flush(struct wawo_share *s);
+bool wawo_share_pause(struct wawo_share *s, bool pause);
+bool wawo_share_paused(const struct wawo_share *s);
+bool wawo_share_connected(const struct wawo_share *s);
+/* A callback refused: closes, and ON_CLOSE says `operation` and ECANCELED. In deliver. */
+void wawo_share_refuse(struct wawo_share *s, enum wawo_operation operation);
+/* Bytes accepted and not yet taken by the kernel. */
+size_t wawo_share_pending(const struct wawo_share *s);
+/* ns since it was established (0 before) and since it last received. */
+int64_t wawo_share_connect_ns(const struct wawo_share *s);
+int64_t wawo_share_silence_ns(const struct wawo_share *s);
+enum { WAWO_HOST_TEXT = 80 };
+/* Writes the host; returns the port, or a negative code when there is no such address (yet). */
+int wawo_share_address(const struct wawo_share *s, bool local, char host[WAWO_HOST_TEXT], int *family);
+/* How it ended: errno value, operation, resolver code. */
+int wawo_share_error(const struct wawo_share *s, int *operation, int *gai);
+
+/* ---- chunks that Python holds ---- */
+
+/* Keeps the chunk of an event for as long as Python likes. false: over the quota, copy instead. In deliver. */
+bool wawo_chunk_export(struct wawo_chunk *c);
+/* Any thread. */
+void wawo_chunk_hold(struct wawo_chunk *c);
+void wawo_chunk_drop(struct wawo_chunk *c);
+
+#endif

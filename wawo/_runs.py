@@ -1,0 +1,242 @@
+"""The runs of components: what must outlive the component object, and what happens to it at exit and after fork.
+
+A run begins with ``start`` and ends after OnShutdown. The registry below keeps it alive that long, so that a component
+may be dropped while its last connections close.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import threading
+import time
+import weakref
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Protocol
+
+from ._core import _native
+from .errors import ServiceState, StateError
+
+if TYPE_CHECKING:
+    from .component import Component
+
+EXIT_SECONDS = 1.0
+"""At exit all components have this long together; JOIN_SECONDS of it are kept for the threads to end."""
+JOIN_SECONDS = 0.2
+SIGNAL_SECONDS = 0.5
+"""The longest that a signal may have to wait for a waiting main thread."""
+
+
+class Pool(Protocol):
+    """What a run needs of an IoPool."""
+
+    @property
+    def native(self) -> _native.Threads: ...
+    def enter(self, run: Run) -> None: ...
+    def leave(self, run: Run) -> None: ...
+    def close(self) -> None: ...
+    def end(self, timeout: float) -> bool: ...
+    @property
+    def busy(self) -> bool: ...
+    def forked(self) -> None: ...
+
+
+running: set[Run] = set()
+pools: weakref.WeakSet[Pool] = weakref.WeakSet()
+_lost: list[object] = []
+
+
+class Run:
+    """One run of a component; ``_on_stopped`` comes on a loop thread, everything else from any thread."""
+
+    def __init__(self, component: Component) -> None:
+        self.component = weakref.ref(component)
+        self.state = ServiceState.STARTING
+        self._endpoint: _native.Endpoint | None = None
+        self._pool: Pool | None = None
+        self._owned = False
+        self._aborted = False
+        self._last: dict[str, Any] = {}
+        self._renew_locks()
+
+    def _renew_locks(self) -> None:
+        self._lock = threading.RLock()
+        self._reaping = threading.Lock()
+        self._stopped = threading.Event()
+        self._waiters = 0
+
+    @property
+    def endpoint(self) -> _native.Endpoint | None:
+        """The native side, from open() until the run has stopped."""
+        return self._endpoint
+
+    def open(
+        self,
+        role: str,
+        callbacks: Mapping[str, Callable[..., object]],
+        options: object,
+        framing: tuple[object, ...],
+        pool: Pool,
+        owned: bool,
+    ) -> _native.Endpoint:
+        """Make the native side; from here on callbacks may come. An owned pool is closed at the end of the run."""
+        self._pool = pool
+        self._owned = owned
+        native = {**callbacks}
+        if "OnShutdown" in native:
+            native["OnShutdown"] = self._unless_aborted(native["OnShutdown"])
+        endpoint = _native.Endpoint(role, pool.native, self.component(), native, options, framing)
+        endpoint.on_stopped = self._on_stopped
+        pool.enter(self)
+        running.add(self)
+        self._endpoint = endpoint
+        self.state = ServiceState.STARTED
+        return endpoint
+
+    def abort(self) -> None:
+        """Undo a start that failed: it never was a run for the listener, so OnShutdown does not come."""
+        self._aborted = True
+        if self._endpoint is None:
+            self._end()
+            self.reap()
+        else:
+            self.request(0.0)
+            if not self.in_callback():
+                self.wait(None)
+
+    def _unless_aborted(self, callback: Callable[..., object]) -> Callable[..., object]:
+        its_run = weakref.ref(self)  # the run holds the endpoint, which holds this function
+
+        def on_shutdown(component: object) -> None:
+            run = its_run()
+            if run is None or not run._aborted:
+                callback(component)
+
+        return on_shutdown
+
+    def request(self, drain: float) -> bool:
+        """Ask for the end of the run; returns False if it has ended. Any thread, also in callbacks."""
+        with self._lock:
+            endpoint = self._endpoint
+            if self.state is ServiceState.STOPPED:
+                return False
+            if self.state is ServiceState.STARTING:
+                raise StateError("a component cannot be stopped while it starts; let OnPrepareListen return ERROR")
+            self.state = ServiceState.STOPPING
+        if endpoint is not None:  # else it is in its last steps
+            endpoint.stop(drain)
+        return True
+
+    def in_callback(self) -> bool:
+        """Whether the calling thread is one of the loop threads of this run."""
+        endpoint = self._endpoint
+        return endpoint is not None and endpoint.in_callback()
+
+    def counters(self) -> dict[str, Any]:
+        """The native counters; those of its last moment when the run has ended."""
+        endpoint, pool = self._endpoint, self._pool
+        if endpoint is None or pool is None:
+            return dict(self._last)
+        return {**endpoint.stats(), "loops": pool.native.stats()}
+
+    def _on_stopped(self) -> None:
+        self._last = self.counters()
+        endpoint, self._endpoint = self._endpoint, None
+        if endpoint is not None:
+            endpoint.on_stopped = None
+        alone = self._end()
+        if self._owned and alone:
+            in_background(self.reap)
+
+    def _end(self) -> bool:
+        if self._pool is not None:
+            self._pool.leave(self)
+        running.discard(self)
+        with self._lock:
+            self.state = ServiceState.STOPPED
+            self._stopped.set()
+            return self._waiters == 0
+
+    def wait(self, timeout: float | None) -> bool:
+        """Wait for the end of the run and of its own threads; Ctrl-C interrupts. Not in a callback of this run."""
+        with self._lock:
+            self._waiters += 1
+        try:
+            wait_for(self._stopped, timeout)
+        finally:
+            with self._lock:
+                self._waiters -= 1
+                stopped = self._stopped.is_set()
+            if stopped:
+                self.reap()
+        return stopped
+
+    def reap(self) -> None:
+        """Close the run's own pool. A loop thread cannot join itself: this runs on any other thread, once."""
+        with self._reaping:
+            if self._owned and self._pool is not None:
+                self._owned = False
+                self._pool.close()
+
+    def forked(self) -> None:
+        """In a child after fork: the threads are the parent's; forget the native side without touching it."""
+        self._renew_locks()
+        _lost.extend((self._endpoint, self._pool))
+        self._endpoint = None
+        self._pool = None
+        self._owned = False
+        self.state = ServiceState.STOPPED
+        self._stopped.set()
+        component = self.component()
+        if component is not None:
+            component._forked()
+
+
+def wait_for(event: threading.Event, timeout: float | None = None) -> bool:
+    """``event.wait``, which Ctrl-C surely interrupts: a signal just before the thread sleeps would else be missed."""
+    deadline = None if timeout is None else time.monotonic() + timeout
+    while not event.is_set():
+        rest = SIGNAL_SECONDS if deadline is None else deadline - time.monotonic()
+        if rest <= 0:
+            break
+        event.wait(min(rest, SIGNAL_SECONDS))
+    return event.is_set()
+
+
+def in_callback() -> bool:
+    """Whether the calling thread is a loop thread of any running component."""
+    return any(run.in_callback() for run in list(running))
+
+
+def in_background(work: Callable[[], object]) -> None:
+    """Do work on a thread of its own; at the very end of the interpreter nobody can, and nobody needs to."""
+    try:
+        threading.Thread(target=work, name="wawo-reaper").start()
+    except RuntimeError:
+        _lost.append(work)
+
+
+def _at_exit() -> None:
+    deadline = time.monotonic() + EXIT_SECONDS
+    last = list(running)
+    for run in last:
+        if run.endpoint is not None:
+            run.request(0.0)
+    for run in last:
+        run._stopped.wait(max(0.0, deadline - JOIN_SECONDS - time.monotonic()))
+    for pool in sorted(pools, key=lambda pool: pool.busy):  # what a callback blocks comes last, with the time left
+        pool.end(max(0.0, deadline - time.monotonic()))
+
+
+def _after_fork_in_child() -> None:
+    for run in list(running):
+        run.forked()
+    running.clear()
+    for pool in list(pools):
+        pool.forked()
+    _native.after_fork_child()
+
+
+atexit.register(_at_exit)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)

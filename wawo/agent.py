@@ -1,0 +1,61 @@
+"""The TCP agent: many outgoing connections with one listener."""
+
+from __future__ import annotations
+
+from .component import Hub, check_host, check_local_address
+from .connection import Connection
+from .errors import ServiceState, StateError
+from .listener import overridden
+from .options import check_integer, check_seconds
+
+
+class TcpAgent(Hub):
+    """Makes any number of outgoing connections; one listener serves them all.
+
+    ::
+
+        agent = wawo.TcpAgent(MyListener())
+        agent.start()
+        for host in hosts:
+            agent.connect(host, 5555, extra=host)
+
+    See Component for the arguments.
+    """
+
+    _role = "agent"
+
+    def start(self) -> None:
+        """Start the loops; ``connect`` works from here on.
+
+        Raises StartError when the system gives no threads or files, StateError when it is not stopped.
+        """
+        with self._starting("start") as run:
+            self._open(run, overridden(self._listener, self._role))
+
+    def connect(
+        self,
+        host: str,
+        port: int,
+        *,
+        extra: object = None,
+        local_address: tuple[str, int] | None = None,
+        timeout: float | None = None,
+    ) -> Connection:
+        """Begin to connect and return the Connection at once; never blocks, names are looked up in the background.
+
+        Then comes either OnConnect, or OnClose with ``Operation.CONNECT`` and the error. All addresses of a name are
+        tried, IPv6 and IPv4 in turn, within ``timeout`` seconds (above 0, to 86,400; None: the option
+        connect_timeout). ``port`` is 1 to 65,535. ``extra`` is on the connection before any callback.
+        ``local_address`` is (numeric host, port) to connect from; '' and 0 leave the choice to the system.
+
+        Raises TypeError or ValueError for a wrong argument and StateError when the agent is not started.
+        """
+        name = check_host(host)
+        check_integer("port", port, 1, 65_535)
+        local = check_local_address(local_address)
+        if timeout is not None:
+            timeout = check_seconds("timeout", timeout, 86_400, zero=False)
+        endpoint = self._endpoint
+        if endpoint is None or self.state is not ServiceState.STARTED:
+            raise StateError(f"this {type(self).__name__} is {self.state.name.lower()}: call start() before connect()")
+        return endpoint.connect(name, port, extra, timeout, local)

@@ -1,0 +1,166 @@
+"""The command line: ``wawo info | demo | echo | bench``, also as ``python -m wawo``."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from . import _core
+from ._core._version import __version__
+from .connection import Connection
+from .errors import WawoError
+from .framing import Framing, LengthPrefixed, Raw
+from .iopool import IoPool
+from .listener import Listener
+from .server import TcpServer
+
+OK, FAILED, USAGE = 0, 1, 2
+
+FRAMINGS: dict[str, Callable[[], Framing]] = {"raw": Raw, "length": LengthPrefixed}
+
+
+class Echo(Listener):
+    """Sends back what it receives."""
+
+    def OnReceive(self, conn: Connection, data: bytes) -> None:
+        conn.send(data)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code: 0 done, 1 failed, 2 wrong usage."""
+    arguments, rest = _parser().parse_known_args(argv)
+    if rest and arguments.run is not _bench:
+        _parser().error(f"unrecognized arguments: {' '.join(rest)}")
+    arguments.rest = rest
+    run: Callable[[argparse.Namespace], int] = arguments.run
+    try:
+        return run(arguments)
+    except KeyboardInterrupt:
+        print("wawo: interrupted", file=sys.stderr)
+        return FAILED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the reader went away; the last flush must not complain
+        return FAILED
+    except (WawoError, OSError, ValueError) as error:
+        print(f"wawo: {error}", file=sys.stderr)
+        return FAILED
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="wawo", description="A reactor networking framework on native threads.")
+    parser.add_argument("--version", action="version", version=f"wawo {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    info = commands.add_parser("info", help="show version, engine, backends and Python")
+    info.set_defaults(run=_info)
+
+    text = "Run an echo server in a process of its own, load it natively from this one, and show what it does."
+    demo = commands.add_parser("demo", help="measure an echo server on this machine", description=text)
+    demo.add_argument("--connections", type=_between(1, 50_000), default=100, metavar="N", help="default 100")
+    demo.add_argument(
+        "--depth", type=_between(1, 1024), default=1, metavar="N", help="messages under way on each; default 1"
+    )
+    demo.add_argument("--size", type=_between(1, 1 << 20), default=64, metavar="BYTES", help="of a message; default 64")
+    demo.add_argument("--seconds", type=_seconds, default=5.0, metavar="S", help="how long to measure; default 5")
+    demo.set_defaults(run=_demo)
+
+    echo = commands.add_parser("echo", help="run an echo server until Ctrl-C")
+    echo.add_argument("--host", default="127.0.0.1", help="address or name to listen on; '' for all; default 127.0.0.1")
+    echo.add_argument("--port", type=_between(0, 65_535), default=5555, help="0 takes any free one; default 5555")
+    echo.add_argument("--framing", choices=FRAMINGS, default="raw", help="length: 4 bytes big-endian in front")
+    echo.set_defaults(run=_echo)
+
+    text = "Run bench/run.py of the source checkout around the current folder; all other arguments go to it."
+    bench = commands.add_parser("bench", help="run the benchmarks of a source checkout", description=text)
+    bench.set_defaults(run=_bench)
+    return parser
+
+
+def _between(low: int, high: int) -> Callable[[str], int]:
+    def integer(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{text!r} is no whole number") from None
+        if not low <= value <= high:
+            raise argparse.ArgumentTypeError(f"must be {low:,} to {high:,}, not {value:,}")
+        return value
+
+    return integer
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds") from None
+    if not 0.1 <= value <= 3600:
+        raise argparse.ArgumentTypeError(f"must be 0.1 to 3,600 seconds, not {text}")
+    return value
+
+
+def _info(arguments: argparse.Namespace) -> int:
+    gil = getattr(sys, "_is_gil_enabled", lambda: True)()
+    print(f"wawo      {__version__}, from {Path(__file__).parent}")
+    print(f"engine    compiled, from {_core.ENGINE_PATH}")
+    chosen, failure = None, None
+    try:
+        with IoPool() as pool:
+            chosen, threads = pool.backend, pool.threads
+    except (ValueError, OSError) as error:
+        failure = error
+    forced = " (WAWO_BACKEND)" if os.environ.get("WAWO_BACKEND") else ""
+    for position, (name, works, why) in enumerate(_core.backends()):
+        mark = f"yes, chosen{forced}" if name == chosen else "yes" if works else "no"
+        print(f"{'' if position else 'backends':10}{name}: {mark}{f' ({why})' if why else ''}")
+    if failure is not None:
+        print(f"{'':10}none chosen: {failure}")
+    else:
+        print(f"threads   {threads} for each component unless told")
+    system = f"{platform.system()} {platform.release()} {platform.machine()}"
+    python = f"{platform.python_implementation()} {platform.python_version()}"
+    print(f"python    {python}, GIL {'on' if gil else 'off'}, from {sys.executable}")
+    print(f"system    {system}, {os.cpu_count()} cores")
+    return OK if failure is None else FAILED
+
+
+def _demo(arguments: argparse.Namespace) -> int:
+    from . import _demo as demo
+
+    return demo.run(arguments.connections, arguments.depth, arguments.size, arguments.seconds)
+
+
+def _echo(arguments: argparse.Namespace) -> int:
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does
+    with TcpServer(Echo(), framing=FRAMINGS[arguments.framing]()) as server:
+        server.start(arguments.host, arguments.port)
+        text = f"echo on {server.address[0]} port {server.address[1]}, framing {arguments.framing}; Ctrl-C ends it"
+        try:
+            print(text, flush=True)
+            server.wait()
+        except KeyboardInterrupt:
+            print()
+        server.stop()
+        stats = server.stats()
+        print(f"{stats['accepts']:,} connections, {stats['messages_in']:,} messages, {stats['bytes_in']:,} bytes")
+    return OK
+
+
+def _bench(arguments: argparse.Namespace) -> int:
+    here = Path.cwd()
+    for folder in (here, *here.parents):
+        script = folder / "bench" / "run.py"
+        if script.is_file() and (folder / "wawo" / "_core").is_dir():
+            return subprocess.run([sys.executable, str(script), *arguments.rest], check=False).returncode
+    print("wawo: the benchmarks are bench/run.py of a source checkout: run `wawo bench` inside one", file=sys.stderr)
+    return FAILED
+
+
+if __name__ == "__main__":
+    sys.exit(main())

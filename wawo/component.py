@@ -1,0 +1,258 @@
+"""What servers, agents and clients share: state, start and stop, options, connections by id."""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import threading
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from ._core import _native
+from ._runs import Run, in_callback
+from .connection import Connection
+from .errors import ServiceState, StateError, WawoError, start_error
+from .framing import Framing, Raw, check_framing
+from .iopool import IoPool, default_threads
+from .listener import Listener, overridden
+from .options import Options, check_integer, check_seconds, make_options
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer, Self, Unpack
+
+    from .options import OptionNames
+
+_RAW = Raw()
+_WAIT_SECONDS = threading.TIMEOUT_MAX
+_DRAIN_SECONDS = 86_400.0
+
+
+def check_host(value: object) -> str:
+    """Return a host to connect to in the form the resolver takes, else raise an error that names it."""
+    if not isinstance(value, str):
+        raise TypeError(f"host must be a str, not {type(value).__name__} ({value!r})")
+    if not value:
+        raise ValueError("host must be a name or an address, not an empty string")
+    if "\0" in value:
+        raise ValueError(f"host must not contain a NUL character: {value!r}")
+    if value.startswith("["):
+        raise ValueError(f"host must be an address without brackets: {value.strip('[]')!r}, not {value!r}")
+    if value.isascii():
+        return value
+    try:
+        return value.encode("idna").decode("ascii")
+    except UnicodeError as error:
+        raise ValueError(f"host {value!r} is no valid name: {error}") from None
+
+
+def check_local_address(value: object) -> tuple[str, int] | None:
+    """Return value if it is None or (host, port) to connect from, else raise an error that names it."""
+    if value is None:
+        return None
+    if not isinstance(value, tuple) or len(value) != 2:
+        raise TypeError(f"local_address must be None or a tuple (host, port), not {value!r}")
+    host, port = value
+    if not isinstance(host, str):
+        raise TypeError(f"local_address must hold a host of type str, not {type(host).__name__} ({host!r})")
+    if host:
+        try:
+            ipaddress.ip_address(host)
+        except ValueError:
+            raise ValueError(f"local_address must hold a numeric address of this machine or '', not {host!r}") from None
+    return host, check_integer("the port of local_address", port, 0, 65_535)
+
+
+class Component:
+    """The base of TcpServer, TcpAgent and TcpClient; not made by itself.
+
+    ``listener`` is an instance of a subclass of Listener, or ``Listener(OnReceive=function, ...)``. ``framing`` cuts
+    the stream into messages (Raw: not at all). ``io`` is an IoPool to share; without it each run has its own threads.
+    All other keywords are options: see Options for units, defaults and ranges. Wrong ones raise TypeError or
+    ValueError here, not later.
+
+    Every method may be called from any thread. Dropping the last reference to a running component stops it, with a
+    ResourceWarning. A running component does not keep the program alive; ``wait`` does. After fork the components of
+    the child process are stopped.
+    """
+
+    _role: ClassVar[str] = ""
+    _run: Run | None = None
+
+    def __init__(
+        self,
+        listener: Listener,
+        *,
+        framing: Framing = _RAW,
+        io: IoPool | None = None,
+        **options: Unpack[OptionNames],
+    ) -> None:
+        if not self._role:
+            raise TypeError("Component is only the base: make a TcpServer, TcpAgent or TcpClient")
+        overridden(listener, self._role)
+        self._listener = listener
+        self._framing = check_framing(framing)
+        if io is not None and not isinstance(io, IoPool):
+            raise TypeError(f"io must be None or an IoPool, not {io!r}")
+        if io is not None:
+            for name in ("io_threads", "pool_memory", "backend"):
+                if name in options:
+                    raise ValueError(f"{name} is fixed by the IoPool: give it to IoPool(...), not together with io=")
+        self._io = io
+        self._options = make_options(options)
+        self._lock = threading.RLock()
+
+    @property
+    def listener(self) -> Listener:
+        """The listener that it was made with."""
+        return self._listener
+
+    @property
+    def framing(self) -> Framing:
+        """The framing that it was made with."""
+        return self._framing
+
+    @property
+    def options(self) -> Options:
+        """The options that it was made with, defaults filled in."""
+        return self._options
+
+    @property
+    def state(self) -> ServiceState:
+        """STARTING, STARTED, STOPPING or STOPPED (before the first start too)."""
+        run = self._run
+        return ServiceState.STOPPED if run is None else run.state
+
+    @property
+    def count(self) -> int:
+        """How many connections there are; one whose OnClose is running still counts."""
+        endpoint = self._endpoint
+        return 0 if endpoint is None else endpoint.count
+
+    def stop(self, *, drain: float = 0.0) -> None:
+        """Stop: accept and connect no more, let connections finish for ``drain`` seconds, then close them.
+
+        Each gets OnClose, then OnShutdown comes once. Blocks until that is done; in a callback on one of its own
+        threads it only asks, returns at once and completes after it. Does nothing when stopped. ``drain`` is 0 to
+        86,400 seconds; a later call may shorten it.
+        """
+        drain = check_seconds("drain", drain, _DRAIN_SECONDS)
+        run = self._run
+        if run is None:
+            return
+        if run.in_callback():
+            run.request(drain)
+            return
+        with self._lock:  # not while another thread is in start()
+            latest = self._run or run
+            latest.request(drain)
+        latest.wait(None)
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Block until it has stopped; True then, False when ``timeout`` seconds have passed before. Ctrl-C works.
+
+        Raises StateError in a callback, where it would wait for itself.
+        """
+        if timeout is not None:
+            timeout = check_seconds("timeout", timeout, _WAIT_SECONDS)
+        run = self._run
+        if run is None:
+            return True
+        if in_callback():
+            raise StateError("wait() would block the loop thread that runs this callback: call it from another thread")
+        return run.wait(timeout)
+
+    def stats(self) -> dict[str, Any]:
+        """Native counters of this run, a snapshot without locks; after the end those of its last moment.
+
+        Among them: accepts, connects, closed, open, rejected, accept_pauses, messages_in, bytes_in (received),
+        messages_out (accepted by send), bytes_out (taken by the system). "loops" is a list with the counters of each
+        loop, which other components on the same IoPool share. Empty before the first start.
+        """
+        run = self._run
+        return {} if run is None else run.counters()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def __del__(self) -> None:
+        run = self._run
+        if run is not None and run.state is not ServiceState.STOPPED:
+            text = f"{self!r} was dropped while it ran; it stops now"
+            run.request(0.0)
+            warnings.warn(text, ResourceWarning, source=self, stacklevel=2)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.state.name}, {self.count} connections>"
+
+    @property
+    def _endpoint(self) -> _native.Endpoint | None:
+        run = self._run
+        return None if run is None else run.endpoint
+
+    @property
+    def _threads(self) -> int:
+        return self._io.threads if self._io is not None else self._options.io_threads or default_threads()
+
+    @contextlib.contextmanager
+    def _starting(self, action: str, host: str | None = None, port: int | None = None) -> Iterator[Run]:
+        """The frame of every start: one at a time, and what fails leaves a stopped component and a StartError."""
+        with self._lock:
+            if self.state is not ServiceState.STOPPED:
+                word = "is stopping" if self.state is ServiceState.STOPPING else "is already started"
+                raise StateError(f"this {type(self).__name__} {word}: it can be started again when it has stopped")
+            run = self._run = Run(self)
+            try:
+                yield run
+            except BaseException as error:
+                run.abort()
+                if isinstance(error, WawoError) or not isinstance(error, Exception):
+                    raise
+                raise start_error(error, action, host, port) from error
+
+    def _open(self, run: Run, callbacks: Mapping[str, Callable[..., object]]) -> _native.Endpoint:
+        native = {name: callback for name, callback in callbacks.items() if name != "OnPrepareListen"}
+        options = self._options
+        pool = self._io or IoPool(self._threads, backend=options.backend, pool_memory=options.pool_memory)
+        return run.open(self._role, native, options, self._framing._native(), pool, self._io is None)
+
+    def _forked(self) -> None:
+        self._lock = threading.RLock()
+
+
+class Hub(Component):
+    """A component with many connections: what TcpServer and TcpAgent share."""
+
+    def connections(self) -> list[Connection]:
+        """A snapshot of the open connections, in no order."""
+        endpoint = self._endpoint
+        return [] if endpoint is None else endpoint.connections()
+
+    def connection(self, id: int) -> Connection | None:
+        """The open connection with this id, or None. An id is never used again for another connection."""
+        if not isinstance(id, int) or isinstance(id, bool):
+            raise TypeError(f"id must be an int, not {type(id).__name__} ({id!r})")
+        endpoint = self._endpoint
+        return None if endpoint is None else endpoint.connection(id)
+
+    def send(self, id: int, data: Buffer) -> bool:
+        """``Connection.send`` by id: True if accepted, False if there is no such connection or it is closing.
+
+        Raises SendBufferFull past a limit, with nothing queued.
+        """
+        conn = self.connection(id)
+        return conn is not None and conn.send(data)
+
+    def disconnect(self, id: int) -> bool:
+        """``Connection.close`` by id: send what is queued, then end it. False if there is no such connection."""
+        conn = self.connection(id)
+        if conn is None:
+            return False
+        conn.close()
+        return True

@@ -1,0 +1,45 @@
+"""The connection: a native object, one for each open connection and made when it is first needed.
+
+Every method may be called from any thread. A Connection that is kept stays valid for ever: after its end ``connected``
+is False and ``send`` returns False; an id is never given to another connection again. Connections compare and hash by
+id.
+
+=====================  ==============================================================================================
+``id``                 int of 64 bits: slot and generation
+``send(data)``         queue bytes-like ``data`` -> True; False when the connection is closing or closed (nothing is
+                       queued); raises SendBufferFull past a limit, FrameTooBig past the framing's, TypeError for str
+``close()``            send what is queued, then FIN; cut after close_timeout
+``abort()``            drop what is queued and reset (RST)
+``shutdown_write()``   send what is queued, then FIN; receiving goes on
+``flush()``            write now what is queued instead of at the end of the batch
+``pause()``            stop receiving: nothing is lost, the peer is slowed down
+``resume()``           go on receiving
+``paused``             True after pause()
+``pending``            bytes that wait to be sent
+``connected``          True from OnAccept or OnConnect until the end begins
+``local_address``      (host, port); None before it is known
+``remote_address``     (host, port)
+``extra``              any object of yours
+``error``              the exception that ended it; None while open and after a clean end
+``connect_period``     seconds since it was made
+``silence_period``     seconds since it last received
+``component``          the server, agent or client; None when that is gone
+=====================  ==============================================================================================
+"""
+
+from __future__ import annotations
+
+from ._core import _native
+from .errors import FrameTooBig, HandleResult, Operation, SendBufferFull, close_error
+from .listener import log_exception
+
+Connection = _native.Connection
+
+_native.setup(
+    handle_error=HandleResult.ERROR,
+    operations=tuple(Operation),
+    close_error=close_error,
+    send_buffer_full=SendBufferFull,
+    frame_too_big=FrameTooBig,
+    log_callback=log_exception,
+)
