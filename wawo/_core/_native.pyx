@@ -539,7 +539,7 @@ SINK.deliver = deliver
 SINK.give_back = give_back
 SINK.baton = PY_HAS_GIL
 
-cdef bint FORKED = False  # in a child: the handles from before the fork are dead
+cdef unsigned EPOCH = 0  # forks that this process comes from: handles of an earlier one are dead
 
 
 @cython.final
@@ -547,6 +547,7 @@ cdef class Threads:
     """N loops on N native threads, started at once. Any thread."""
     cdef wawo_threads *threads
     cdef bint running
+    cdef unsigned epoch
     cdef object __weakref__
 
     def __init__(self, unsigned count, backend, size_t pool_memory):
@@ -561,6 +562,7 @@ cdef class Threads:
         if self.threads == NULL:
             raise os_error(err, f"backend {backend or 'default'} does not work here" if backend else "starting threads")
         self.running = True
+        self.epoch = EPOCH
 
     @property
     def count(self):
@@ -573,7 +575,7 @@ cdef class Threads:
     def stop(self, double timeout):
         cdef bint ended
         cdef int64_t ns = <int64_t>(timeout * 1e9)
-        if not self.running or FORKED:
+        if not self.running or self.epoch != EPOCH:
             return True
         self.running = False
         with nogil:
@@ -583,7 +585,7 @@ cdef class Threads:
     def stats(self):
         cdef wawo_loop_stats s
         cdef unsigned i
-        if not self.running or FORKED:
+        if not self.running or self.epoch != EPOCH:
             return []
         found = []
         for i in range(wawo_engine_count(self.threads)):
@@ -592,7 +594,7 @@ cdef class Threads:
         return found
 
     def __dealloc__(self):
-        if self.threads == NULL or FORKED:
+        if self.threads == NULL or self.epoch != EPOCH:
             return
         if self.running:
             self.stop(1.0)
@@ -618,6 +620,7 @@ cdef class Endpoint:
     cdef PyObject *self[CALLBACKS]   # of bound methods, else NULL
     cdef bint view
     cdef int role
+    cdef unsigned epoch
     cdef dict callbacks
     cdef Threads threads
     cdef object _component
@@ -632,6 +635,7 @@ cdef class Endpoint:
         if self.endpoint != NULL:
             raise RuntimeError("an Endpoint is made once")
         self.role = ("server", "agent", "client").index(role)
+        self.epoch = EPOCH
         self.threads = threads
         self._component = weakref.ref(component)
         self.callbacks = dict(callbacks)
@@ -683,7 +687,7 @@ cdef class Endpoint:
         return c
 
     def stop(self, double drain):
-        if not FORKED:
+        if self.epoch == EPOCH:
             wawo_endpoint_stop(self.endpoint, <int64_t>(drain * 1e9))
 
     def connections(self):
@@ -725,7 +729,7 @@ cdef class Endpoint:
         return wawo_engine_current(self.threads.threads)
 
     def __dealloc__(self):
-        if self.endpoint != NULL and not FORKED:
+        if self.endpoint != NULL and self.epoch == EPOCH:
             wawo_endpoint_drop(self.endpoint)
 
 
@@ -757,12 +761,12 @@ def backends():
 
 
 def live():
-    """What is alive in the process: connection blocks, loop threads, chunks."""
-    return {"conns": wawo_live_shares(), "threads": wawo_live_threads(), "chunks": wawo_live_chunks()}
+    """What is alive in the process: connections, loop threads, chunks."""
+    return {"conns": wawo_live_conns(), "threads": wawo_live_threads(), "chunks": wawo_live_chunks()}
 
 
 def after_fork_child():
     """In the child after a fork: close every descriptor of the parent's loops; their handles are dead from then on."""
-    global FORKED
-    FORKED = True
+    global EPOCH
+    EPOCH += 1
     wawo_after_fork_child()

@@ -86,6 +86,7 @@ cdef extern from "wawo.h" nogil:
     void wawo_engine_slow_ns(wawo_threads *t, int64_t ns)
     const char *wawo_backend_at(unsigned rank, int *err)
     void wawo_after_fork_child()
+    size_t wawo_live_conns()
     size_t wawo_live_shares()
     size_t wawo_live_chunks()
     unsigned wawo_live_threads()

@@ -116,7 +116,8 @@ const char *wawo_backend_at(unsigned rank, int *err);
 /* In the child after a fork: close every descriptor of every loop; nothing else is safe any more. */
 void wawo_after_fork_child(void);
 /* What is alive in the process. */
-size_t wawo_live_shares(void);
+size_t wawo_live_conns(void);
+size_t wawo_live_shares(void); /* more than the connections while somebody holds closed ones */
 size_t wawo_live_chunks(void);
 unsigned wawo_live_threads(void);
 

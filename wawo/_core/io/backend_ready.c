@@ -20,7 +20,7 @@ enum {
 enum {
     FIRED = 512,
     ACCEPT_BURST = 32,          /* accepts in one go at most */
-    TURN_BYTES = 512 * 1024,    /* read at most this before the floors above get their turn: stays in cache */
+    TURN_BYTES = 64 * 1024,     /* read at most this before the floors above get their turn: stays in cache */
     SEND_BYTES = 1024 * 1024,   /* written in one go at most, for fairness */
     ROOM_SMALL = 4 * 1024,      /* a read gets at least this much room */
     ROOM_BULK = 64 * 1024,      /* and one that filled its room before, this much */

@@ -32,6 +32,13 @@ static void touch(struct wawo_conn *c)
 
 /* ---- birth and death ---- */
 
+static size_t live; /* atomic */
+
+size_t wawo_live_conns(void)
+{
+    return wawo_load(&live);
+}
+
 struct wawo_conn *wawo_conn_new(struct wawo_branch *branch, struct wawo_share *share)
 {
     struct wawo_conn *c = wawo_slab_take(&branch->net->conns);
@@ -49,6 +56,7 @@ struct wawo_conn *wawo_conn_new(struct wawo_branch *branch, struct wawo_share *s
     wawo_share_hold(share);
     share->conn = c;
     wawo_table_bind(&branch->net->loop->table, share->id, &c->sock);
+    wawo_add_relaxed(&live, 1);
     return c;
 }
 
@@ -163,6 +171,7 @@ void wawo_conn_free(struct wawo_conn *c)
     wawo_list_remove(&c->link);
     wawo_list_remove(&c->starving);
     wawo_slab_give(&net->conns, c);
+    wawo_sub(&live, 1);
     wawo_bump(&b->stats.closed, 1);
     wawo_branch_unbook(b);
 }

@@ -127,8 +127,8 @@ bool wawo_net_deliver(struct wawo_net *net, bool must)
         if (!attach(net, must))
             return false;
         took = wawo_os_now_ns();
+        give_loans_back(net); /* first: what is freed here is still warm for what the callbacks allocate */
         net->sink->deliver(net->arg, net->batch.events, count);
-        give_loans_back(net);
         if (!net->sticky)
             leave(net);
         took = wawo_os_now_ns() - took;
