@@ -28,6 +28,17 @@
 #error "wawo: unknown compiler"
 #endif
 
+/* Tells threads apart in one instruction where the compiler can, else like pthread_self(). */
+#if defined(__has_builtin)
+#if __has_builtin(__builtin_thread_pointer) && defined(__x86_64__)
+#define wawo_thread_self() ((uintptr_t)__builtin_thread_pointer())
+#endif
+#endif
+#ifndef wawo_thread_self
+#include <pthread.h>
+#define wawo_thread_self() ((uintptr_t)pthread_self())
+#endif
+
 #define WAWO_CACHE_LINE 64
 
 /* The struct that embeds `member` at `ptr`. */

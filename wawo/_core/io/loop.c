@@ -5,8 +5,6 @@
 #include "../base/check.h"
 #include "../base/err.h"
 
-static WAWO_THREAD_LOCAL struct wawo_loop *current;
-
 int wawo_loop_init(struct wawo_loop *loop, struct wawo_threads *threads, unsigned index,
                    const struct wawo_backend_ops *ops, size_t pool_bytes)
 {
@@ -104,14 +102,14 @@ static void turn(struct wawo_loop *loop, const struct wawo_loop_ops *ops)
 
 void wawo_loop_run(struct wawo_loop *loop, const struct wawo_loop_ops *ops)
 {
-    current = loop;
+    wawo_store(&loop->thread, wawo_thread_self());
     wawo_pool_bind(loop->heap.pool);
     loop->now_ns = loop->ops->clock(loop->backend);
     while (!wawo_load(&loop->stopping))
         turn(loop, ops);
     run_calls(loop, wawo_mpsc_close(&loop->inbox), true);
     ops->stop(loop);
-    current = NULL;
+    wawo_store(&loop->thread, 0);
 }
 
 void wawo_loop_stop(struct wawo_loop *loop)
@@ -134,11 +132,6 @@ bool wawo_loop_post(struct wawo_loop *loop, struct wawo_call *c)
     }
     wawo_mutex_unlock(&loop->wake);
     return true;
-}
-
-struct wawo_loop *wawo_loop_current(void)
-{
-    return current;
 }
 
 void wawo_loop_after_fork(struct wawo_loop *loop)

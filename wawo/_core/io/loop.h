@@ -2,6 +2,7 @@
 #ifndef WAWO_IO_LOOP_H
 #define WAWO_IO_LOOP_H
 
+#include "../base/atomic.h"
 #include "backend.h"
 #include "timer.h"
 
@@ -36,6 +37,7 @@ struct wawo_loop {
     int64_t now_ns;
     bool busy;         /* set by turn(): do not sleep before the next one */
     int64_t wait_max;  /* set by turn(): sleep at most this long once; -1 = no bound */
+    uintptr_t thread;  /* atomic: who runs it, 0 = nobody */
     unsigned index;
     char name[16]; /* of its thread */
     struct wawo_heap heap;
@@ -64,8 +66,11 @@ void wawo_loop_run(struct wawo_loop *loop, const struct wawo_loop_ops *ops);
 void wawo_loop_stop(struct wawo_loop *loop);
 /* Queues `c`, which must be in no queue; false: the loop has ended, nothing was queued. Any thread. */
 bool wawo_loop_post(struct wawo_loop *loop, struct wawo_call *c);
-/* The loop that runs on this thread, or NULL. */
-struct wawo_loop *wawo_loop_current(void);
+/* Whether this thread runs the loop. Any thread. */
+static inline bool wawo_loop_here(const struct wawo_loop *loop)
+{
+    return wawo_load_relaxed(&loop->thread) == wawo_thread_self();
+}
 /* In the child after a fork: closes the descriptors, nothing else. */
 void wawo_loop_after_fork(struct wawo_loop *loop);
 

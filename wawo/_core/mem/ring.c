@@ -126,17 +126,40 @@ void wawo_ring_adopt(struct wawo_ring *r, struct wawo_slice *first)
     }
 }
 
+struct message {
+    const uint8_t *head;
+    size_t head_len;
+    const void *data;
+    size_t len;
+};
+
+/* Writes a message to where the chunk has room for it. */
+static inline void put(struct wawo_chunk *c, const struct message *m)
+{
+    uint8_t *to = c->data + c->used;
+
+    if (m->head_len > 0) {
+        if (wawo_likely(c->cap - c->used >= WAWO_HEAD_ROOM + m->len))
+            memcpy(to, m->head, WAWO_HEAD_ROOM); /* one store; what is too much is written over */
+        else
+            memcpy(to, m->head, m->head_len);
+        to += m->head_len;
+    }
+    memcpy(to, m->data, m->len);
+    c->used += m->head_len + m->len;
+}
+
 /* Appends to the last slice where its chunk has room right behind it. */
-static bool extend_tail(struct wawo_ring *r, struct wawo_chunk *c, const void *data, size_t len)
+static inline bool extend_tail(struct wawo_ring *r, struct wawo_chunk *c, const struct message *m)
 {
     struct wawo_slice *t = r->tail;
+    size_t n = m->head_len + m->len;
 
-    if (t == NULL || t->owner != c || t->ptr + t->len != c->data + c->used || c->cap - c->used < len)
+    if (t == NULL || t->owner != c || t->ptr + t->len != c->data + c->used || c->cap - c->used < n)
         return false;
-    memcpy(c->data + c->used, data, len);
-    c->used += len;
-    t->len += len;
-    r->bytes += len;
+    put(c, m);
+    t->len += n;
+    r->bytes += n;
     return true;
 }
 
@@ -157,43 +180,57 @@ static struct wawo_chunk *shared_chunk(struct wawo_heap *h, size_t len)
     return h->tx;
 }
 
-static int copy_own(struct wawo_ring *r, struct wawo_heap *h, const void *data, size_t len)
+static int copy_own(struct wawo_ring *r, struct wawo_heap *h, const struct message *m)
 {
-    struct wawo_chunk *c;
+    struct wawo_chunk *c = r->tail != NULL ? wawo_slice_chunk(r->tail) : NULL;
+    size_t n = m->head_len + m->len;
     int err;
 
-    c = r->tail != NULL ? wawo_slice_chunk(r->tail) : NULL;
-    if (c != NULL && c->pool == NULL && wawo_chunk_sole(c) && extend_tail(r, c, data, len))
+    if (c != NULL && c->pool == NULL && wawo_chunk_sole(c) && extend_tail(r, c, m))
         return 0;
-    c = wawo_chunk_new(len > OWN_BLOCK_MIN ? len : OWN_BLOCK_MIN);
+    c = wawo_chunk_new(n > OWN_BLOCK_MIN ? n : OWN_BLOCK_MIN);
     if (c == NULL)
         return WAWO_ENOMEM;
-    memcpy(c->data, data, len);
-    c->used = len;
-    err = wawo_ring_append(r, h, c->data, len, c, NULL);
+    put(c, m);
+    err = wawo_ring_append(r, h, c->data, n, c, NULL);
     if (err != 0)
         wawo_chunk_drop(c);
     return err;
 }
 
-int wawo_ring_copy(struct wawo_ring *r, struct wawo_heap *h, const void *data, size_t len, bool own)
+static int copy_message(struct wawo_ring *r, struct wawo_heap *h, const struct message *m, bool own)
 {
-    struct wawo_chunk *c;
+    size_t n = m->head_len + m->len;
+    struct wawo_chunk *c = h->tx;
     int err;
 
-    if (len == 0)
+    if (wawo_likely(c != NULL && !own) && extend_tail(r, c, m))
         return 0;
-    if (own || len > COPY_SHARED_MAX || (c = shared_chunk(h, len)) == NULL)
-        return copy_own(r, h, data, len);
-    if (extend_tail(r, c, data, len))
+    if (n == 0)
         return 0;
-    err = wawo_ring_append(r, h, c->data + c->used, len, c, NULL);
+    if (own || n > COPY_SHARED_MAX || (c = shared_chunk(h, n)) == NULL)
+        return copy_own(r, h, m);
+    err = wawo_ring_append(r, h, c->data + c->used, n, c, NULL);
     if (wawo_unlikely(err != 0))
         return err;
     wawo_chunk_hold(c);
-    memcpy(c->data + c->used, data, len);
-    c->used += len; /* no padding: the next copy for this ring then extends the slice */
+    put(c, m); /* no padding behind it: the next copy for this ring extends the slice */
     return 0;
+}
+
+int wawo_ring_copy_message(struct wawo_ring *r, struct wawo_heap *h, const uint8_t *head, size_t head_len,
+                           const void *data, size_t len, bool own)
+{
+    struct message m = {head, head_len, data, len};
+
+    return copy_message(r, h, &m, own);
+}
+
+int wawo_ring_copy(struct wawo_ring *r, struct wawo_heap *h, const void *data, size_t len, bool own)
+{
+    struct message m = {NULL, 0, data, len};
+
+    return copy_message(r, h, &m, own);
 }
 
 void wawo_ring_consume(struct wawo_ring *r, struct wawo_heap *h, size_t n)
@@ -231,7 +268,7 @@ void wawo_ring_settle(struct wawo_ring *r, struct wawo_heap *h)
         return; /* nothing sits in a shared chunk */
     wawo_ring_init(&fresh);
     for (s = r->head; s != NULL && err == 0; s = s->next)
-        err = copy_own(&fresh, h, s->ptr, s->len);
+        err = wawo_ring_copy(&fresh, h, s->ptr, s->len, true);
     if (err != 0) {
         wawo_ring_clear(&fresh, h);
         return;

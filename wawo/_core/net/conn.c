@@ -601,18 +601,20 @@ int wawo_conn_send(struct wawo_conn *c, const void *data, size_t len, struct waw
     if (wawo_unlikely(rc < 0))
         return rc;
     parked = out->bytes > 0 && !c->dirty;
-    if (env.head_len > 0 && (rc = wawo_ring_copy(out, heap, env.head, env.head_len, parked)) < 0)
-        return rc;
-    if (chunk != NULL || loan != NULL)
-        rc = len > 0 ? wawo_ring_append(out, heap, data, len, chunk, loan) : 0;
-    else
-        rc = wawo_ring_copy(out, heap, data, len, parked);
-    if (wawo_unlikely(rc < 0)) {
-        if (env.head_len > 0) { /* half a message is on its way: nothing can follow it */
+    if (wawo_likely(chunk == NULL && loan == NULL)) {
+        rc = wawo_ring_copy_message(out, heap, env.head, env.head_len, data, len, parked);
+        if (wawo_unlikely(rc < 0))
+            return rc;
+    } else {
+        rc = wawo_ring_copy(out, heap, env.head, env.head_len, parked);
+        if (wawo_unlikely(rc < 0))
+            return rc;
+        rc = wawo_ring_append(out, heap, data, len, chunk, loan);
+        if (wawo_unlikely(rc < 0)) { /* half a message is on its way: nothing can follow it */
             wawo_branch_account(c->branch, (int64_t)env.head_len);
             wawo_conn_end(c, WAWO_OP_SEND, -rc);
+            return rc;
         }
-        return rc;
     }
     wawo_branch_account(c->branch, (int64_t)(env.head_len + len));
     wawo_bump(&c->branch->stats.messages_out, 1);

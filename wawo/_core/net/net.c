@@ -10,7 +10,7 @@
 
 #define BATON_PATIENCE_NS WAWO_MSEC         /* the holder may be asleep in a callback with the GIL free */
 #define GIL_CONTENDED_NS WAWO_MSEC          /* a wait this long means another thread computes */
-#define STICKY_IDLE_NS (100 * WAWO_MSEC / 1000) /* stay attached this long without work */
+#define STICKY_IDLE_NS (2000 * WAWO_MSEC / 1000) /* stay attached this long without work */
 #define LOANS_MAX_NS (10 * WAWO_MSEC)       /* borrowed buffers go back at least this soon */
 #define STARVING_POLL_NS (5 * WAWO_MSEC)
 enum { LOANS_MAX_BYTES = 1024 * 1024 };
@@ -346,9 +346,12 @@ unsigned wawo_engine_count(const struct wawo_threads *t)
 
 bool wawo_engine_current(const struct wawo_threads *t)
 {
-    const struct wawo_loop *loop = wawo_loop_current();
+    unsigned i;
 
-    return loop != NULL && loop->threads == t;
+    for (i = 0; i < t->count; i++)
+        if (wawo_loop_here(&t->loops[i]))
+            return true;
+    return false;
 }
 
 void wawo_engine_slow_ns(struct wawo_threads *t, int64_t ns)

@@ -241,7 +241,7 @@ static int send_foreign(struct wawo_share *s, const void *data, size_t len, stru
 
 static inline bool on_loop(const struct wawo_share *s)
 {
-    return s->loop == wawo_loop_current() && s->conn != NULL;
+    return wawo_loop_here(s->loop) && s->conn != NULL;
 }
 
 int wawo_share_lend(struct wawo_share *s, const void *data, size_t len, struct wawo_chunk *chunk, void *loan)

@@ -1,0 +1,72 @@
+/* What the tests need of the system: blocking sockets of their own with a deadline on every call, a pattern that shows
+ * lost, doubled and swapped bytes, a fixed random generator, memory that ends at a guard page. */
+#ifndef WAWO_TESTS_KIT_H
+#define WAWO_TESTS_KIT_H
+
+#include "support/harness.h"
+
+#include "base/os.h"
+
+enum { KIT_DEADLINE_S = 10 };
+
+/* ---- time ---- */
+
+/* Lets other threads run for a moment; fails the test when `until_ns` has passed. */
+void kit_tick(const char *file, int line, const char *what, int64_t until_ns);
+int64_t kit_deadline(void);
+
+/* Waits until another thread has made `cond` true. */
+#define KIT_UNTIL(cond)                                                                                                \
+    do {                                                                                                               \
+        int64_t until_ = kit_deadline();                                                                               \
+        while (!(cond))                                                                                                \
+            kit_tick(__FILE__, __LINE__, #cond, until_);                                                               \
+    } while (0)
+
+/* ---- sockets ---- */
+
+/* A listening socket on 127.0.0.1, non-blocking as the core wants it. */
+int kit_listen(uint16_t *port);
+int kit_listen_at(const char *host, uint16_t *port, int backlog);
+/* Connected to 127.0.0.1, blocking. */
+int kit_connect(uint16_t port);
+/* The same with small buffers on this side. */
+int kit_connect_small(uint16_t port);
+int kit_accept(int listener);
+/* A connected pair over loopback TCP: [0] non-blocking for the core, [1] blocking. */
+void kit_pair(int fds[2]);
+void kit_write(int fd, const void *data, size_t len);
+/* Until `len` bytes or the end of the stream; what came. A reset or a deadline fails the test. */
+size_t kit_read(int fd, void *data, size_t len);
+/* Reads and drops until the stream ends: 0 at a clean end, else the errno. *bytes may be NULL. */
+int kit_read_end(int fd, uint64_t *bytes);
+/* The next bytes of the pattern. */
+void kit_write_pattern(int fd, uint64_t offset, size_t len);
+void kit_read_pattern(int fd, uint64_t offset, size_t len);
+void kit_shutdown(int fd);
+/* Closes with RST. */
+void kit_reset(int fd);
+void kit_close(int fd);
+/* A port on 127.0.0.1 where nobody listens. */
+uint16_t kit_dead_port(void);
+unsigned kit_open_fds(void);
+
+/* ---- bytes ---- */
+
+uint8_t kit_byte(uint64_t offset);
+void kit_fill(uint8_t *p, size_t len, uint64_t offset);
+void kit_check(const char *file, int line, const uint8_t *p, size_t len, uint64_t offset);
+#define KIT_CHECK(p, len, offset) kit_check(__FILE__, __LINE__, p, len, offset)
+/* The same numbers on every machine. */
+uint32_t kit_random(uint64_t *state);
+/* A number below `n`. */
+uint32_t kit_below(uint64_t *state, uint32_t n);
+/* `len` bytes that end right before a page without access. */
+uint8_t *kit_guard(size_t len);
+void kit_guard_free(uint8_t *p, size_t len);
+
+/* ---- threads ---- */
+
+void kit_start(struct wawo_thread *t, void (*main)(void *arg), void *arg);
+
+#endif
