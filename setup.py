@@ -1,4 +1,6 @@
-"""Builds the one compiled module, wawo._core._native; all that is static stands in pyproject.toml.
+"""Builds the one shared object, wawo/_core/_native; all that is static stands in pyproject.toml.
+
+It holds two Cython modules, _native and _connection, and the C core that both call: linked once, there is one core.
 
 WAWO_BUILD picks the flags: release (default), debug, asan, ubsan, tsan.
 """
@@ -60,7 +62,7 @@ def native() -> Extension:
     compile_flags, link_flags = MODES[mode()]
     return Extension(
         "wawo._core._native",
-        [str(CORE / "_native.pyx"), *(str(CORE / name) for name in manifest["SOURCES"][sys.platform])],
+        [str(CORE / name) for name in manifest["SOURCES"][sys.platform]],
         include_dirs=[str(CORE)],
         libraries=list(manifest["LIBRARIES"][sys.platform]),
         extra_compile_args=["-std=gnu11", "-fvisibility=hidden", *compile_flags],
@@ -80,13 +82,13 @@ class BuildNative(build_ext):
     def build_extension(self, ext: Extension) -> None:
         from Cython.Build import cythonize
 
-        (made,) = cythonize(
-            [ext],
+        modules = cythonize(
+            [Extension(f"wawo._core.{path.stem}", [str(path)]) for path in sorted(CORE.glob("*.pyx"))],
             build_dir=str(Path(self.build_temp, "cython")),
             compiler_directives=DIRECTIVES,
             force=bool(self.force),
         )
-        ext.sources = made.sources
+        ext.sources = [*(source for module in modules for source in module.sources), *ext.sources]
         super().build_extension(ext)
 
     def check_tools(self) -> None:

@@ -5,13 +5,12 @@ A loop thread holds one thread state for life. C calls enter() once for each bat
 nothing else of Python is touched on a loop thread.
 """
 cimport cython
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
-from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_FillInfo, PyBuffer_Release, PyObject_GetBuffer
 from cpython.long cimport PyLong_FromLong, PyLong_FromSize_t
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF, Py_INCREF
 
+from ._connection cimport Connection, connection_new, connection_of, incref, view_new
 from .c cimport *
 
 import os
@@ -19,64 +18,10 @@ import sys
 import threading
 import weakref
 
-cdef extern from *:
-    """
-    #include "base/config.h"
-    /* The thread state of a loop thread, its own for life; what it last took over from threading, only compared. */
-    static WAWO_THREAD_LOCAL PyThreadState *loop_state;
-    static WAWO_THREAD_LOCAL PyObject *loop_trace, *loop_profile;
+from . import _connection
+from ._connection import Connection as Connection  # noqa: PLC0414  (importers take it from here)
 
-    static void py_pin(void) /* keeps the state of this thread beyond the GILState block that we are in */
-    {
-        (void)PyGILState_Ensure();
-        loop_state = PyThreadState_Get();
-    }
-    static void py_unpin(void)
-    {
-        PyGILState_Release(PyGILState_LOCKED);
-    }
-    static void py_enter(void)
-    {
-        PyEval_RestoreThread(loop_state);
-    }
-    static void py_leave(void)
-    {
-        (void)PyEval_SaveThread();
-    }
-    static int py_hook_changed(PyObject *dict, PyObject *key, int profile)
-    {
-        PyObject **last = profile ? &loop_profile : &loop_trace;
-        PyObject *now = PyDict_GetItemWithError(dict, key);
-
-        if (now == Py_None)
-            now = NULL;
-        if (now == *last)
-            return 0;
-        *last = now;
-        return 1;
-    }
-    static PyObject *py_take_error(void) /* the exception that is set, with its traceback */
-    {
-    #if PY_VERSION_HEX >= 0x030C0000
-        return PyErr_GetRaisedException();
-    #else
-        PyObject *type, *value, *trace;
-
-        PyErr_Fetch(&type, &value, &trace);
-        PyErr_NormalizeException(&type, &value, &trace);
-        if (trace != NULL)
-            PyException_SetTraceback(value, trace);
-        Py_XDECREF(type);
-        Py_XDECREF(trace);
-        return value;
-    #endif
-    }
-    #ifdef Py_GIL_DISABLED
-    #define PY_HAS_GIL 0
-    #else
-    #define PY_HAS_GIL 1
-    #endif
-    """
+cdef extern from "binding.h":
     void py_pin() noexcept
     void py_unpin() noexcept
     void py_enter() noexcept nogil
@@ -89,10 +34,6 @@ cdef extern from "base/os.h" nogil:
     int64_t wawo_os_now_ns()
 
 cdef extern from "Python.h":
-    bint PyBytes_CheckExact(object o)
-    bint PyMemoryView_Check(object o)
-    PyObject *PyMemoryView_GET_BASE(object o)
-    PyObject *PyMemoryView_New "PyMemoryView_FromObject"(object o)
     bint PyMethod_Check(object o)
     PyObject *PyMethod_GET_FUNCTION(object o)
     PyObject *PyMethod_GET_SELF(object o)
@@ -107,8 +48,6 @@ cdef extern from "Python.h":
     PyObject *Py_None_RAW "Py_None"
 
 cdef enum:
-    LEND_MIN = 8192   # bytes: smaller ones are cheaper to copy than to keep track of
-    VIEW_MIN = 2048   # bytes: smaller views would pin a whole chunk
     CALLBACKS = 9     # the event kinds, and OnException
     ON_EXCEPTION = 8
 
@@ -118,9 +57,6 @@ cdef tuple NAMES = ("OnAccept", "OnConnect", "OnHandShake", "OnReceive", "OnSend
 # What setup() is given: the Python objects that the binding needs.
 cdef object HANDLE_ERROR = None
 cdef tuple OPERATIONS = ()
-cdef object CLOSE_ERROR = None
-cdef object SEND_BUFFER_FULL = BufferError
-cdef object FRAME_TOO_BIG = ValueError
 cdef object LOG_CALLBACK = None
 
 cdef dict THREADING = threading.__dict__
@@ -131,233 +67,13 @@ cdef str PROFILE_HOOK = sys.intern("_profile_hook")
 def setup(*, object handle_error, tuple operations, object close_error, object send_buffer_full,
           object frame_too_big, object log_callback):
     """Hand over the Python objects that the binding raises, returns and compares with. Once, at import."""
-    global HANDLE_ERROR, OPERATIONS, CLOSE_ERROR, SEND_BUFFER_FULL, FRAME_TOO_BIG, LOG_CALLBACK
-    HANDLE_ERROR, OPERATIONS, CLOSE_ERROR = handle_error, operations, close_error
-    SEND_BUFFER_FULL, FRAME_TOO_BIG, LOG_CALLBACK = send_buffer_full, frame_too_big, log_callback
+    global HANDLE_ERROR, OPERATIONS, LOG_CALLBACK
+    HANDLE_ERROR, OPERATIONS, LOG_CALLBACK = handle_error, operations, log_callback
+    _connection.setup(close_error, send_buffer_full, frame_too_big)
 
 
 cdef object os_error(int code, str what):
     return OSError(-code, f"{what}: {wawo_err_text(code).decode()}")
-
-
-# ---- views: chunks that Python holds ----
-
-@cython.final
-@cython.freelist(64)
-cdef class View:
-    """Exporter of a run of bytes in a pooled chunk; the chunk goes home when the last view of it dies."""
-    cdef wawo_chunk *chunk
-    cdef const uint8_t *ptr
-    cdef Py_ssize_t len
-
-    def __getbuffer__(self, Py_buffer *buffer, int flags):
-        PyBuffer_FillInfo(buffer, self, <void *>self.ptr, self.len, 1, flags)
-
-    def __dealloc__(self):
-        if self.chunk != NULL:
-            wawo_chunk_drop(self.chunk)
-
-
-cdef PyObject *view_new(const wawo_event *e) noexcept:
-    """A read-only memoryview of a message, a new reference; NULL with an error set."""
-    cdef View v
-    if e.len < VIEW_MIN or not wawo_chunk_export(e.chunk):
-        return view_of_copy(<const char *>e.ptr, <Py_ssize_t>e.len)
-    v = View.__new__(View)
-    v.chunk = e.chunk
-    v.ptr = e.ptr
-    v.len = <Py_ssize_t>e.len
-    return PyMemoryView_New(v)
-
-
-cdef PyObject *view_of_copy(const char *ptr, Py_ssize_t n) noexcept:
-    cdef PyObject *copy = PyBytes_New(ptr, n)
-    cdef PyObject *view
-    if copy == NULL:
-        return NULL
-    view = PyMemoryView_New(<object>copy)
-    Py_DECREF_RAW(copy)
-    return view
-
-
-# ---- connections ----
-
-cdef void incref(void *user) noexcept nogil:
-    Py_INCREF_RAW(<PyObject *>user)
-
-
-@cython.final
-@cython.freelist(1024)
-cdef class Connection:
-    """One connection. Made by wawo; every method may be called from any thread, and after the end of the connection."""
-    cdef wawo_share *share
-    cdef readonly Endpoint _endpoint
-    cdef public object extra
-    cdef object __weakref__
-
-    def __init__(self):
-        raise TypeError("connections are made by components, not by calling Connection()")
-
-    def __dealloc__(self):
-        if self.share != NULL:
-            wawo_share_drop(self.share)
-
-    def __hash__(self):
-        return <Py_hash_t>(wawo_share_id(self.share) >> 1)
-
-    def __eq__(self, other):
-        return type(other) is Connection and (<Connection>other).share == self.share
-
-    def __repr__(self):
-        state = "connected" if self.connected else "not connected"
-        return f"<Connection {self.id:#x} {self.remote_address} {state}>"
-
-    def send(self, data, /):
-        cdef int rc
-        cdef Py_ssize_t n
-        if not PyBytes_CheckExact(data):
-            return self._send_any(data)
-        n = PyBytes_GET_SIZE(data)
-        if n < LEND_MIN:
-            rc = wawo_share_send(self.share, PyBytes_AS_STRING(data), <size_t>n)
-        else:
-            Py_INCREF(data)
-            rc = wawo_share_lend(self.share, PyBytes_AS_STRING(data), <size_t>n, NULL, <void *>data)
-            if rc != 1:
-                Py_DECREF(data)
-        if rc == 1:
-            return True
-        return self._refused(rc, n)
-
-    cdef _refused(self, int rc, Py_ssize_t n):
-        if rc == 0:
-            return False
-        if rc == WAWO_ENOBUFS:
-            raise SEND_BUFFER_FULL(f"{n} bytes do not fit: {self.pending} bytes are pending on this connection, "
-                                   f"and max_pending or max_pending_total would be passed")
-        if rc == WAWO_EMSGSIZE:
-            raise FRAME_TOO_BIG(f"a message of {n} bytes is over max_size of the framing")
-        raise MemoryError(f"no memory to send {n} bytes")
-
-    cdef _send_any(self, data):
-        cdef Py_buffer buffer
-        cdef int rc
-        cdef View v
-        cdef object base
-        if isinstance(data, str):
-            raise TypeError("send() takes a bytes-like object, not str: encode it first, as in send(text.encode())")
-        try:
-            PyObject_GetBuffer(data, &buffer, PyBUF_SIMPLE)
-        except BufferError:
-            return self.send(bytes(data))  # not contiguous
-        except TypeError:
-            raise TypeError(f"send() takes a bytes-like object, not {type(data).__name__}") from None
-        try:
-            base = None
-            if buffer.len >= VIEW_MIN and PyMemoryView_Check(data) and PyMemoryView_GET_BASE(data) != NULL:
-                base = <object>PyMemoryView_GET_BASE(data)
-            if type(base) is View:
-                v = <View>base
-                wawo_chunk_hold(v.chunk)
-                rc = wawo_share_lend(self.share, buffer.buf, <size_t>buffer.len, v.chunk, NULL)
-                if rc != 1:
-                    wawo_chunk_drop(v.chunk)
-            elif buffer.len >= LEND_MIN and PyBytes_CheckExact(base):  # a view on bytes: as immutable as they are
-                Py_INCREF(base)
-                rc = wawo_share_lend(self.share, buffer.buf, <size_t>buffer.len, NULL, <void *>base)
-                if rc != 1:
-                    Py_DECREF(base)
-            else:
-                rc = wawo_share_send(self.share, buffer.buf, <size_t>buffer.len)
-            return True if rc == 1 else self._refused(rc, buffer.len)
-        finally:
-            PyBuffer_Release(&buffer)
-
-    def close(self):
-        wawo_share_close(self.share)
-
-    def abort(self):
-        wawo_share_abort(self.share)
-
-    def shutdown_write(self):
-        return wawo_share_shutdown_write(self.share)
-
-    def flush(self):
-        cdef wawo_share *s = self.share
-        with nogil:
-            wawo_share_flush(s)
-
-    def pause(self):
-        wawo_share_pause(self.share, True)
-
-    def resume(self):
-        wawo_share_pause(self.share, False)
-
-    @property
-    def id(self):
-        return wawo_share_id(self.share)
-
-    @property
-    def paused(self):
-        return wawo_share_paused(self.share)
-
-    @property
-    def pending(self):
-        return wawo_share_pending(self.share)
-
-    @property
-    def connected(self):
-        return wawo_share_connected(self.share)
-
-    @property
-    def connect_period(self):
-        return wawo_share_connect_ns(self.share) / 1e9
-
-    @property
-    def silence_period(self):
-        return wawo_share_silence_ns(self.share) / 1e9
-
-    @property
-    def local_address(self):
-        return self._address(True)
-
-    @property
-    def remote_address(self):
-        return self._address(False)
-
-    cdef _address(self, bint local):
-        cdef char host[WAWO_HOST_TEXT]
-        cdef int family = 0
-        cdef int port = wawo_share_address(self.share, local, host, &family)
-        return None if port < 0 else (host.decode(), port)
-
-    @property
-    def error(self):
-        cdef int operation = 0, gai = 0
-        cdef int error = wawo_share_error(self.share, &operation, &gai)
-        return CLOSE_ERROR(operation, error, gai) if error or gai else None
-
-    @property
-    def component(self):
-        return self._endpoint._component()
-
-
-cdef Connection connection_of(wawo_share *s, Endpoint endpoint):
-    """The Connection of a share, made on first need: a new reference."""
-    cdef Connection c
-    cdef PyObject *kept
-    kept = <PyObject *>wawo_share_find_user(s, incref)
-    if kept == NULL:
-        c = Connection.__new__(Connection)
-        wawo_share_hold(s)
-        c.share = s
-        c._endpoint = endpoint
-        kept = <PyObject *>wawo_share_set_user(s, <void *>c, incref)
-        if kept == NULL or kept == <PyObject *>c:
-            return c  # the core holds the other reference, or the connection is over
-    c = <Connection>kept
-    Py_DECREF_RAW(kept)
-    return c
 
 
 # ---- deliver: from the core to the listener ----
@@ -673,13 +389,11 @@ cdef class Endpoint:
                 raise os_error(err, "listening")
 
     def connect(self, str host, uint16_t port, extra, timeout, local):
-        cdef Connection c = Connection.__new__(Connection)
+        cdef Connection c = connection_new(self, extra)
         cdef bytes c_host = host.encode(), c_local = b"" if local is None else local[0].encode()
         cdef uint16_t local_port = 0 if local is None else local[1]
         cdef int64_t ns = 0 if timeout is None else <int64_t>(timeout * 1e9)
         cdef int err
-        c.extra = extra
-        c._endpoint = self
         err = wawo_endpoint_connect(self.endpoint, c_host, port, c_local, local_port, ns, <made_t>bind_connection,
                                     <void *>c)
         if err != 0:

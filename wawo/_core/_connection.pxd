@@ -1,0 +1,28 @@
+# F5: what a loop thread needs of connections and views.
+from cpython.object cimport PyObject
+
+from .c cimport wawo_chunk, wawo_event, wawo_share
+from libc.stdint cimport uint8_t
+
+
+cdef class View:
+    cdef wawo_chunk *chunk
+    cdef const uint8_t *ptr
+    cdef Py_ssize_t len
+
+
+cdef class Connection:
+    cdef wawo_share *share
+    cdef readonly object _endpoint  # the Endpoint; it knows the component
+    cdef public object extra
+    cdef object __weakref__
+
+    cdef _refused(self, int rc, Py_ssize_t n)
+    cdef _send_any(self, data)
+    cdef _address(self, bint local)
+
+
+cdef void incref(void *user) noexcept nogil
+cdef Connection connection_of(wawo_share *s, endpoint)
+cdef Connection connection_new(endpoint, extra)
+cdef PyObject *view_new(const wawo_event *e) noexcept

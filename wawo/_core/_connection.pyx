@@ -1,0 +1,251 @@
+"""Connections and views as Python sees them: handles on what the core shares with every thread."""
+cimport cython
+from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_FillInfo, PyBuffer_Release, PyObject_GetBuffer
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from cpython.object cimport PyObject
+from cpython.ref cimport Py_DECREF, Py_INCREF
+
+from .c cimport *
+
+cdef extern from "Python.h":
+    bint PyBytes_CheckExact(object o)
+    bint PyMemoryView_Check(object o)
+    PyObject *PyMemoryView_GET_BASE(object o)
+    PyObject *PyMemoryView_New "PyMemoryView_FromObject"(object o)
+    PyObject *PyBytes_New "PyBytes_FromStringAndSize"(const char *v, Py_ssize_t len)
+    void Py_INCREF_RAW "Py_INCREF"(PyObject *o) nogil
+    void Py_DECREF_RAW "Py_DECREF"(PyObject *o)
+
+cdef enum:
+    LEND_MIN = 8192   # bytes: smaller ones are cheaper to copy than to keep track of
+    VIEW_MIN = 2048   # bytes: smaller views would pin a whole chunk
+
+cdef object CLOSE_ERROR = None
+cdef object SEND_BUFFER_FULL = BufferError
+cdef object FRAME_TOO_BIG = ValueError
+
+
+def setup(close_error, send_buffer_full, frame_too_big):
+    """Hand over what a connection raises, and what makes the exception of its end. Once, at import."""
+    global CLOSE_ERROR, SEND_BUFFER_FULL, FRAME_TOO_BIG
+    CLOSE_ERROR, SEND_BUFFER_FULL, FRAME_TOO_BIG = close_error, send_buffer_full, frame_too_big
+
+
+# ---- views: chunks that Python holds ----
+
+@cython.final
+@cython.freelist(64)
+cdef class View:
+    """Exporter of a run of bytes in a pooled chunk; the chunk goes home when the last view of it dies."""
+
+    def __getbuffer__(self, Py_buffer *buffer, int flags):
+        PyBuffer_FillInfo(buffer, self, <void *>self.ptr, self.len, 1, flags)
+
+    def __dealloc__(self):
+        if self.chunk != NULL:
+            wawo_chunk_drop(self.chunk)
+
+
+cdef PyObject *view_new(const wawo_event *e) noexcept:
+    """A read-only memoryview of a message, a new reference; NULL with an error set."""
+    cdef View v
+    if e.len < VIEW_MIN or not wawo_chunk_export(e.chunk):
+        return view_of_copy(<const char *>e.ptr, <Py_ssize_t>e.len)
+    v = View.__new__(View)
+    v.chunk = e.chunk
+    v.ptr = e.ptr
+    v.len = <Py_ssize_t>e.len
+    return PyMemoryView_New(v)
+
+
+cdef PyObject *view_of_copy(const char *ptr, Py_ssize_t n) noexcept:
+    cdef PyObject *copy = PyBytes_New(ptr, n)
+    cdef PyObject *view
+    if copy == NULL:
+        return NULL
+    view = PyMemoryView_New(<object>copy)
+    Py_DECREF_RAW(copy)
+    return view
+
+
+# ---- connections ----
+
+cdef void incref(void *user) noexcept nogil:
+    Py_INCREF_RAW(<PyObject *>user)
+
+
+@cython.final
+@cython.freelist(1024)
+cdef class Connection:
+    """One connection. Made by wawo; every method may be called from any thread, and after the end of the connection."""
+    def __init__(self):
+        raise TypeError("connections are made by components, not by calling Connection()")
+
+    def __dealloc__(self):
+        if self.share != NULL:
+            wawo_share_drop(self.share)
+
+    def __hash__(self):
+        return <Py_hash_t>(wawo_share_id(self.share) >> 1)
+
+    def __eq__(self, other):
+        return type(other) is Connection and (<Connection>other).share == self.share
+
+    def __repr__(self):
+        state = "connected" if self.connected else "not connected"
+        return f"<Connection {self.id:#x} {self.remote_address} {state}>"
+
+    def send(self, data, /):
+        cdef int rc
+        cdef Py_ssize_t n
+        if not PyBytes_CheckExact(data):
+            return self._send_any(data)
+        n = PyBytes_GET_SIZE(data)
+        if n < LEND_MIN:
+            rc = wawo_share_send(self.share, PyBytes_AS_STRING(data), <size_t>n)
+        else:
+            Py_INCREF(data)
+            rc = wawo_share_lend(self.share, PyBytes_AS_STRING(data), <size_t>n, NULL, <void *>data)
+            if rc != 1:
+                Py_DECREF(data)
+        if rc == 1:
+            return True
+        return self._refused(rc, n)
+
+    cdef _refused(self, int rc, Py_ssize_t n):
+        if rc == 0:
+            return False
+        if rc == WAWO_ENOBUFS:
+            raise SEND_BUFFER_FULL(f"{n} bytes do not fit: {self.pending} bytes are pending on this connection, "
+                                   f"and max_pending or max_pending_total would be passed")
+        if rc == WAWO_EMSGSIZE:
+            raise FRAME_TOO_BIG(f"a message of {n} bytes is over max_size of the framing")
+        raise MemoryError(f"no memory to send {n} bytes")
+
+    cdef _send_any(self, data):
+        cdef Py_buffer buffer
+        cdef int rc
+        cdef View v
+        cdef object base
+        if isinstance(data, str):
+            raise TypeError("send() takes a bytes-like object, not str: encode it first, as in send(text.encode())")
+        try:
+            PyObject_GetBuffer(data, &buffer, PyBUF_SIMPLE)
+        except BufferError:
+            return self.send(bytes(data))  # not contiguous
+        except TypeError:
+            raise TypeError(f"send() takes a bytes-like object, not {type(data).__name__}") from None
+        try:
+            base = None
+            if buffer.len >= VIEW_MIN and PyMemoryView_Check(data) and PyMemoryView_GET_BASE(data) != NULL:
+                base = <object>PyMemoryView_GET_BASE(data)
+            if type(base) is View:
+                v = <View>base
+                wawo_chunk_hold(v.chunk)
+                rc = wawo_share_lend(self.share, buffer.buf, <size_t>buffer.len, v.chunk, NULL)
+                if rc != 1:
+                    wawo_chunk_drop(v.chunk)
+            elif buffer.len >= LEND_MIN and PyBytes_CheckExact(base):  # a view on bytes: as immutable as they are
+                Py_INCREF(base)
+                rc = wawo_share_lend(self.share, buffer.buf, <size_t>buffer.len, NULL, <void *>base)
+                if rc != 1:
+                    Py_DECREF(base)
+            else:
+                rc = wawo_share_send(self.share, buffer.buf, <size_t>buffer.len)
+            return True if rc == 1 else self._refused(rc, buffer.len)
+        finally:
+            PyBuffer_Release(&buffer)
+
+    def close(self):
+        wawo_share_close(self.share)
+
+    def abort(self):
+        wawo_share_abort(self.share)
+
+    def shutdown_write(self):
+        return wawo_share_shutdown_write(self.share)
+
+    def flush(self):
+        cdef wawo_share *s = self.share
+        with nogil:
+            wawo_share_flush(s)
+
+    def pause(self):
+        wawo_share_pause(self.share, True)
+
+    def resume(self):
+        wawo_share_pause(self.share, False)
+
+    @property
+    def id(self):
+        return wawo_share_id(self.share)
+
+    @property
+    def paused(self):
+        return wawo_share_paused(self.share)
+
+    @property
+    def pending(self):
+        return wawo_share_pending(self.share)
+
+    @property
+    def connected(self):
+        return wawo_share_connected(self.share)
+
+    @property
+    def connect_period(self):
+        return wawo_share_connect_ns(self.share) / 1e9
+
+    @property
+    def silence_period(self):
+        return wawo_share_silence_ns(self.share) / 1e9
+
+    @property
+    def local_address(self):
+        return self._address(True)
+
+    @property
+    def remote_address(self):
+        return self._address(False)
+
+    cdef _address(self, bint local):
+        cdef char host[WAWO_HOST_TEXT]
+        cdef int family = 0
+        cdef int port = wawo_share_address(self.share, local, host, &family)
+        return None if port < 0 else (host.decode(), port)
+
+    @property
+    def error(self):
+        cdef int operation = 0, gai = 0
+        cdef int error = wawo_share_error(self.share, &operation, &gai)
+        return CLOSE_ERROR(operation, error, gai) if error or gai else None
+
+    @property
+    def component(self):
+        return self._endpoint._component()
+
+
+cdef Connection connection_of(wawo_share *s, endpoint):
+    """The Connection of a share, made on first need: a new reference."""
+    cdef Connection c
+    cdef PyObject *kept
+    kept = <PyObject *>wawo_share_find_user(s, incref)
+    if kept == NULL:
+        c = Connection.__new__(Connection)
+        wawo_share_hold(s)
+        c.share = s
+        c._endpoint = endpoint
+        kept = <PyObject *>wawo_share_set_user(s, <void *>c, incref)
+        if kept == NULL or kept == <PyObject *>c:
+            return c  # the core holds the other reference, or the connection is over
+    c = <Connection>kept
+    Py_DECREF_RAW(kept)
+    return c
+
+
+cdef Connection connection_new(endpoint, extra):
+    """A Connection that is to be dialled: it has no share yet."""
+    cdef Connection c = Connection.__new__(Connection)
+    c._endpoint = endpoint
+    c.extra = extra
+    return c
