@@ -29,17 +29,11 @@ id.
 
 from __future__ import annotations
 
-from ._core import _native
+from ._core import _connection, _native
 from .errors import FrameTooBig, HandleResult, Operation, SendBufferFull, close_error
 from .listener import log_exception
 
-Connection = _native.Connection
+Connection = _connection.Connection
 
-_native.setup(
-    handle_error=HandleResult.ERROR,
-    operations=tuple(Operation),
-    close_error=close_error,
-    send_buffer_full=SendBufferFull,
-    frame_too_big=FrameTooBig,
-    log_callback=log_exception,
-)
+_connection.setup(close_error=close_error, send_buffer_full=SendBufferFull, frame_too_big=FrameTooBig)
+_native.setup(handle_error=HandleResult.ERROR, operations=tuple(Operation), log_callback=log_exception)

@@ -18,9 +18,6 @@ import sys
 import threading
 import weakref
 
-from . import _connection
-from ._connection import Connection as Connection  # noqa: PLC0414  (importers take it from here)
-
 cdef extern from "binding.h":
     void py_pin() noexcept
     void py_unpin() noexcept
@@ -64,12 +61,10 @@ cdef str TRACE_HOOK = sys.intern("_trace_hook")
 cdef str PROFILE_HOOK = sys.intern("_profile_hook")
 
 
-def setup(*, object handle_error, tuple operations, object close_error, object send_buffer_full,
-          object frame_too_big, object log_callback):
-    """Hand over the Python objects that the binding raises, returns and compares with. Once, at import."""
+def setup(*, object handle_error, tuple operations, object log_callback):
+    """Hand over the Python objects that deliver() compares with and passes on. Once, at import."""
     global HANDLE_ERROR, OPERATIONS, LOG_CALLBACK
     HANDLE_ERROR, OPERATIONS, LOG_CALLBACK = handle_error, operations, log_callback
-    _connection.setup(close_error, send_buffer_full, frame_too_big)
 
 
 cdef object os_error(int code, str what):
