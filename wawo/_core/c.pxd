@@ -1,7 +1,7 @@
 # F5: the mirror of wawo.h, and nothing else.
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
-cdef extern from "base/err.h" nogil:
+cdef extern from "<base/err.h>" nogil:
     enum:
         WAWO_EAGAIN
         WAWO_ENOMEM
@@ -11,7 +11,7 @@ cdef extern from "base/err.h" nogil:
         WAWO_ECLOSED
     const char *wawo_err_text(int code)
 
-cdef extern from "wawo.h" nogil:
+cdef extern from "<wawo.h>" nogil:
     struct wawo_threads:
         pass
     struct wawo_endpoint:
@@ -164,6 +164,32 @@ cdef extern from "wawo.h" nogil:
         WAWO_HOST_TEXT
     int wawo_share_address(const wawo_share *s, bint local, char *host, int *family)
     int wawo_share_error(const wawo_share *s, int *operation, int *gai)
+
+    enum:
+        WAWO_LOAD_CONNECTIONS_MAX
+        WAWO_LOAD_DEPTH_MAX
+        WAWO_LOAD_FLIGHT_MAX
+    struct wawo_load_options:
+        const char *host
+        uint16_t port
+        uint32_t connections
+        uint32_t depth
+        size_t size
+        int64_t warmup_ns
+        int64_t measure_ns
+        int64_t patience_ns
+        int (*progress)(void *arg, int64_t elapsed_ns, uint64_t messages) noexcept
+        void *arg
+    struct wawo_load_result:
+        uint64_t messages
+        int64_t elapsed_ns
+        uint64_t p50_ns
+        uint64_t p99_ns
+        uint64_t p999_ns
+        uint64_t max_ns
+        uint32_t errors
+        int error
+    int wawo_load_run(const wawo_load_options *options, wawo_load_result *out)
 
     bint wawo_chunk_export(wawo_chunk *c)
     void wawo_chunk_hold(wawo_chunk *c)

@@ -8,6 +8,7 @@ BASE = (
     "base/err.c",
     "base/mpsc.c",
     "base/alloc.c",
+    "base/histogram.c",
 )
 
 MEM = (
@@ -38,6 +39,7 @@ NET = (
     "net/dial.c",
     "net/baton.c",
     "net/net.c",
+    "net/load.c",
 )
 
 COMMON = BASE + MEM + IO + PROTO + NET

@@ -226,6 +226,39 @@ int wawo_share_address(const struct wawo_share *s, bool local, char host[WAWO_HO
 /* How it ended: errno value, operation, resolver code. */
 int wawo_share_error(const struct wawo_share *s, int *operation, int *gai);
 
+/* ---- load: a closed loop of messages against an echo server, on an agent and a thread of its own ---- */
+
+/* Limits: of connections, of messages in flight on each, and of the bytes of those together. */
+enum { WAWO_LOAD_CONNECTIONS_MAX = 1000000, WAWO_LOAD_DEPTH_MAX = 65536, WAWO_LOAD_FLIGHT_MAX = 1 << 30 };
+
+struct wawo_load_options {
+    const char *host;
+    uint16_t port;
+    uint32_t connections;
+    uint32_t depth; /* messages in flight on each */
+    size_t size;    /* bytes of a message */
+    int64_t warmup_ns, measure_ns;
+    int64_t patience_ns; /* for a connection to be established, for the last answers at the end; 0: 5 s */
+    /* Called some ten times a second by the thread that called wawo_load_run, also while connecting, and at both ends of
+     * measuring: time measured and messages answered so far, 0 before. Not 0: end at once. NULL: nobody asks. */
+    int (*progress)(void *arg, int64_t elapsed_ns, uint64_t messages);
+    void *arg;
+};
+
+struct wawo_load_result {
+    uint64_t messages;   /* answered while measuring */
+    int64_t elapsed_ns;  /* the time measured; shorter when it ended early */
+    uint64_t p50_ns, p99_ns, p999_ns, max_ns; /* from sent to answered, those answered late included */
+    uint32_t errors;     /* connections that were not established, were lost, or still owed answers at the end */
+    int error;           /* errno value of the first of them */
+};
+
+/* Opens all connections and has one message answered on each, then keeps `depth` messages in flight on each, answers
+ * being counted by their bytes; measures after the warm-up, lets what is in flight come back, closes. Blocks for as long as that takes. 0 with *out; also with
+ * *out: the code of the first error when every connection has failed, WAWO_ECANCELED when progress ended it. WAWO_EINVAL
+ * for numbers out of range, or why the thread could not start: *out is zero. Not on a loop. */
+int wawo_load_run(const struct wawo_load_options *options, struct wawo_load_result *out);
+
 /* ---- chunks that Python holds ---- */
 
 /* Keeps the chunk of an event for as long as Python likes. false: over the quota, copy instead. In deliver. */

@@ -16,12 +16,15 @@
 #define wawo_likely(x) __builtin_expect(!!(x), 1)
 #define wawo_unlikely(x) __builtin_expect(!!(x), 0)
 #define wawo_prefetch(p) __builtin_prefetch(p)
+#define wawo_log2(v) (63u - (unsigned)__builtin_clzll(v)) /* the highest bit that is set; v is not 0 */
 #define WAWO_COLD __attribute__((cold, noinline))
 #define WAWO_THREAD_LOCAL __thread
 #elif defined(_MSC_VER)
+#include <intrin.h>
 #define wawo_likely(x) (x)
 #define wawo_unlikely(x) (x)
 #define wawo_prefetch(p) ((void)(p))
+#define wawo_log2(v) (63u - (unsigned)__lzcnt64(v))
 #define WAWO_COLD __declspec(noinline)
 #define WAWO_THREAD_LOCAL __declspec(thread)
 #else

@@ -27,7 +27,7 @@ struct wawo_loop_ops {
     void (*release)(void *arg);           /* nobody knows the threads any more */
 };
 
-enum { WAWO_LOOP_DONE = 1024 };
+enum { WAWO_LOOP_DONE = 256 };
 
 struct wawo_loop {
     const struct wawo_backend_ops *ops;

@@ -59,7 +59,7 @@ static uint32_t take_slot(struct wawo_table *t)
     return slot;
 }
 
-uint64_t wawo_table_open(struct wawo_table *t, void *shared)
+uint64_t wawo_table_open(struct wawo_table *t)
 {
     struct wawo_table_entry *e;
     uint64_t id = 0;
@@ -73,8 +73,7 @@ uint64_t wawo_table_open(struct wawo_table *t, void *shared)
         if (++t->last_generation == 0)
             t->last_generation = 1;
         e->generation = t->last_generation;
-        e->shared = shared;
-        e->sock = NULL;
+        e->shared = NULL;
         id = (uint64_t)e->generation << 32 | (uint64_t)t->loop << WAWO_ID_SLOT_BITS | slot;
         t->used++;
     }
@@ -82,10 +81,17 @@ uint64_t wawo_table_open(struct wawo_table *t, void *shared)
     return id;
 }
 
+void wawo_table_publish(struct wawo_table *t, uint64_t id, void *shared)
+{
+    wawo_mutex_lock(&t->lock);
+    entry(t, wawo_id_slot(id))->shared = shared;
+    wawo_mutex_unlock(&t->lock);
+}
+
 void wawo_table_bind(struct wawo_table *t, uint64_t id, struct wawo_sock *s)
 {
     s->id = id;
-    entry(t, wawo_id_slot(id))->sock = s;
+    wawo_store_relaxed(&entry(t, wawo_id_slot(id))->sock, s);
 }
 
 void wawo_table_close(struct wawo_table *t, uint64_t id)
@@ -96,7 +102,7 @@ void wawo_table_close(struct wawo_table *t, uint64_t id)
     WAWO_CHECK(e->generation == (uint32_t)(id >> 32));
     e->generation = 0;
     e->shared = NULL;
-    e->sock = NULL;
+    wawo_store_relaxed(&e->sock, NULL);
     e->next_free = t->free;
     t->free = wawo_id_slot(id);
     t->used--;

@@ -3,6 +3,7 @@
 #ifndef WAWO_IO_SOCK_H
 #define WAWO_IO_SOCK_H
 
+#include "../base/atomic.h"
 #include "../base/os.h"
 #include "../mem/ring.h"
 
@@ -38,7 +39,7 @@ static inline unsigned wawo_id_loop(uint64_t id)
 enum { WAWO_TABLE_SEGMENT = 4096, WAWO_TABLE_SEGMENTS = 4096 };
 
 struct wawo_table_entry {
-    struct wawo_sock *sock; /* the loop reads and writes it */
+    struct wawo_sock *sock; /* the loop reads and writes it; atomic: a slot may be given back elsewhere */
     void *shared;           /* what any thread may hold, under the lock */
     uint32_t generation;    /* 0 = free */
     uint32_t next_free;
@@ -54,8 +55,10 @@ struct wawo_table {
 
 void wawo_table_init(struct wawo_table *t, unsigned loop);
 void wawo_table_fini(struct wawo_table *t);
-/* A new id, `shared` reachable by it; 0: out of slots or memory. Any thread. */
-uint64_t wawo_table_open(struct wawo_table *t, void *shared);
+/* A new id that finds nothing yet; 0: out of slots or memory. Any thread. */
+uint64_t wawo_table_open(struct wawo_table *t);
+/* From now on any thread reaches `shared`, which must be complete, by its id. Whoever opened the id. */
+void wawo_table_publish(struct wawo_table *t, uint64_t id, void *shared);
 /* Loop. */
 void wawo_table_bind(struct wawo_table *t, uint64_t id, struct wawo_sock *s);
 /* NULL: stale, or nothing bound yet. Loop. */
@@ -63,11 +66,13 @@ static inline struct wawo_sock *wawo_table_find(const struct wawo_table *t, uint
 {
     unsigned slot = wawo_id_slot(id);
     const struct wawo_table_entry *e = t->segment[slot / WAWO_TABLE_SEGMENT];
+    struct wawo_sock *s;
 
     if (wawo_unlikely(e == NULL))
         return NULL;
     e += slot % WAWO_TABLE_SEGMENT;
-    return wawo_likely(e->sock != NULL && e->sock->id == id) ? e->sock : NULL;
+    s = wawo_load_relaxed(&e->sock);
+    return wawo_likely(s != NULL && s->id == id) ? s : NULL;
 }
 /* Frees the slot; from then on the id is stale. Loop. */
 void wawo_table_close(struct wawo_table *t, uint64_t id);

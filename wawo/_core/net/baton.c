@@ -3,6 +3,8 @@
 #include "../base/atomic.h"
 #include "../base/os.h"
 
+enum { SPINS = 200 }; /* some 10 µs */
+
 static uint32_t taken;   /* atomic */
 static uint32_t waiters; /* atomic; changed under the lock */
 static struct wawo_mutex lock = {PTHREAD_MUTEX_INITIALIZER};
@@ -13,8 +15,23 @@ bool wawo_baton_try(void)
     return wawo_load_relaxed(&taken) == 0 && wawo_exchange(&taken, 1) == 0;
 }
 
+/* Most batches are over sooner than a thread can be put to sleep and woken. */
+static bool spin(void)
+{
+    int i;
+
+    for (i = 0; i < SPINS; i++) {
+        if (wawo_load_relaxed(&taken) == 0)
+            return true;
+        wawo_cpu_relax();
+    }
+    return false;
+}
+
 void wawo_baton_wait(int64_t timeout_ns)
 {
+    if (spin())
+        return;
     wawo_mutex_lock(&lock);
     wawo_add(&waiters, 1);
     if (wawo_load_full(&taken) != 0)

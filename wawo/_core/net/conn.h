@@ -26,7 +26,8 @@ struct wawo_held {
 
 /* What a paused connection has received all the same. */
 struct wawo_backlog {
-    struct wawo_held *first, *last; /* events, delivered first on resume */
+    struct wawo_held *first;        /* events, delivered first on resume */
+    struct wawo_held *fresh;        /* the last one held back from the batch under delivery */
     struct wawo_ring in;            /* bytes that went through no filter yet */
 };
 
@@ -48,6 +49,7 @@ struct wawo_conn {
     bool above : 1;                /* pending went over high water */
     bool moved : 1;                /* bytes went out since the close timer was set */
     bool told : 1;                 /* its CLOSE event was delivered while it was dirty */
+    bool bare : 1;                 /* it ended without a socket: no DETACHED comes */
     int16_t broken;                /* its stream is malformed: the errno to close with after the batch */
     struct wawo_list link;         /* in the branch */
     struct wawo_list starving;     /* waits for chunks */

@@ -130,7 +130,7 @@ static int attempt_new(struct wawo_dial *d, const struct wawo_addr *to)
         return err != 0 ? err : WAWO_ENOMEM;
     }
     wawo_sock_init(&a->sock, WAWO_SOCK_ATTEMPT);
-    a->sock.id = wawo_table_open(&net->loop->table, NULL);
+    a->sock.id = wawo_table_open(&net->loop->table);
     if (a->sock.id == 0) {
         wawo_os_close(fd);
         wawo_free(a);

@@ -185,18 +185,18 @@ int wawo_endpoint_connect(struct wawo_endpoint *e, const char *host, uint16_t po
         timeout_ns = e->options.connect_timeout_ns;
     s = wawo_share_new(loop, e);
     if (s != NULL)
-        s->id = wawo_table_open(&loop->table, s);
-    if (s != NULL && s->id != 0)
         r = wawo_dial_request_new(b, s, host, port, &from, timeout_ns);
-    if (r == NULL) {
-        if (s != NULL && s->id != 0)
-            wawo_table_close(&loop->table, s->id);
+    if (r != NULL)
+        s->id = wawo_table_open(&loop->table);
+    if (r == NULL || s->id == 0) {
+        wawo_free(r);
         if (s != NULL)
             wawo_share_drop(s);
         wawo_endpoint_cancel_booking(b);
         return WAWO_ENOMEM;
     }
     made(s, arg); /* our reference is the request's from here on */
+    wawo_table_publish(&loop->table, s->id, s);
     WAWO_CHECK(wawo_loop_post(loop, &r->call)); /* an endpoint's loops outlive it */
     return 0;
 }

@@ -32,7 +32,7 @@ bool wawo_event_due(const struct wawo_event *e)
         return true;
     if (wawo_unlikely(wawo_load_relaxed(&s->state) != WAWO_SHARE_OPEN))
         return false; /* closed or refused meanwhile: only its CLOSE follows */
-    if (wawo_unlikely(wawo_load_relaxed(&s->paused)) && e->kind == WAWO_ON_RECEIVE) {
+    if (wawo_unlikely(wawo_load_relaxed(&s->paused) | s->holding) && e->kind == WAWO_ON_RECEIVE) {
         wawo_conn_hold_event(s->conn, e);
         return false;
     }

@@ -34,7 +34,7 @@ static void establish(struct wawo_branch *b, int fd, const struct wawo_addr *pee
     memset(&local, 0, sizeof local);
     (void)wawo_os_local_addr(fd, &local); /* a peer that is gone again has none: noticed at the first read */
     if (s != NULL)
-        s->id = wawo_table_open(&loop->table, s);
+        s->id = wawo_table_open(&loop->table);
     if (s != NULL && s->id != 0) {
         c = wawo_conn_new(b, s);
         if (c == NULL)
@@ -51,6 +51,7 @@ static void establish(struct wawo_branch *b, int fd, const struct wawo_addr *pee
             wawo_branch_unbook(b);
         return;
     }
+    wawo_table_publish(&loop->table, c->share->id, c->share); /* not before nothing can fail any more */
     wawo_bump(&b->stats.accepts, 1);
 }
 
@@ -199,7 +200,7 @@ int wawo_listener_new(struct wawo_branch *b, int fd, bool stays)
     l->stays = stays;
     l->call.run = listener_start;
     wawo_timer_init(&l->retry, retry_fired);
-    l->sock.id = wawo_table_open(&loop->table, NULL);
+    l->sock.id = wawo_table_open(&loop->table);
     if (l->sock.id == 0) {
         wawo_free(l);
         return WAWO_ENOBUFS;

@@ -10,7 +10,7 @@
 
 #define BATON_PATIENCE_NS WAWO_MSEC         /* the holder may be asleep in a callback with the GIL free */
 #define GIL_CONTENDED_NS WAWO_MSEC          /* a wait this long means another thread computes */
-#define STICKY_IDLE_NS (2000 * WAWO_MSEC / 1000) /* stay attached this long without work */
+#define STICKY_IDLE_NS WAWO_MSEC           /* stay attached this long without work */
 #define LOANS_MAX_NS (10 * WAWO_MSEC)       /* borrowed buffers go back at least this soon */
 #define STARVING_POLL_NS (5 * WAWO_MSEC)
 enum { LOANS_MAX_BYTES = 1024 * 1024 };

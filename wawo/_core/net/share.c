@@ -299,7 +299,7 @@ bool wawo_share_shutdown_write(struct wawo_share *s)
     wawo_share_lock(s);
     open = s->state <= WAWO_SHARE_OPEN && !s->shut;
     if (open)
-        s->shut = 1;
+        wawo_store_relaxed(&s->shut, 1);
     wawo_share_unlock(s);
     if (!open)
         return false;
@@ -390,9 +390,9 @@ int wawo_share_address(const struct wawo_share *s, bool local, char host[WAWO_HO
 
 int wawo_share_error(const struct wawo_share *s, int *operation, int *gai)
 {
-    *operation = s->operation;
-    *gai = s->gai;
-    return s->error;
+    *operation = wawo_load_relaxed(&s->operation);
+    *gai = wawo_load_relaxed(&s->gai);
+    return wawo_load_relaxed(&s->error);
 }
 
 void *wawo_share_user(struct wawo_share *s)

@@ -30,8 +30,8 @@ struct wawo_share {
     uint32_t lock;  /* state against posts, user */
     uint8_t state;  /* enum wawo_share_state; written under the lock, by the loop except OPEN to CLOSING */
     uint8_t paused; /* the user's wish; atomic */
-    uint8_t operation;
-    uint8_t shut;   /* shutdown_write was called; under the lock */
+    uint8_t holding; /* events of the batch under delivery were held: the rest of it goes behind them; loop */
+    uint8_t shut;   /* shutdown_write was called; under the lock, read by any */
     uint32_t wants; /* atomic */
     uint64_t id;
     struct wawo_loop *loop;
@@ -45,7 +45,8 @@ struct wawo_share {
     struct wawo_slice *posts, *last_post; /* bytes from other threads, in wire form; under the lock */
     struct wawo_endpoint *endpoint;      /* valid while state is not CLOSED; under the lock or on the loop */
     int64_t connected_ns;                /* 0 before */
-    int32_t error, gai;
+    int32_t error, gai;                  /* how it ended; atomic */
+    uint8_t operation;                   /* atomic */
     struct wawo_addr local, remote;
 };
 

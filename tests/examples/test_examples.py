@@ -1,0 +1,134 @@
+"""Each example as people start it: a process of its own, in another folder."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+DEADLINE_S = float(os.environ.get("WAWO_TEST_DEADLINE", "25"))
+LINES_MAX = 80
+
+
+def command(name: str, *words: str) -> list[str]:
+    return [sys.executable, "-X", "dev", "-W", "error", str(EXAMPLES / name), *words]
+
+
+def run(name: str, *words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command(name, *words), cwd=cwd, capture_output=True, text=True, timeout=DEADLINE_S, check=False
+    )
+
+
+@contextlib.contextmanager
+def started(name: str, *words: str, cwd: Path) -> Iterator[subprocess.Popen[str]]:
+    """The example in the background; ended at the end, and after the deadline in any case."""
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command(name, *words), cwd=cwd, stdout=pipe, stderr=pipe, text=True) as child:
+        timer = threading.Timer(DEADLINE_S, child.kill)
+        timer.start()
+        try:
+            yield child
+        finally:
+            timer.cancel()
+            timer.join()
+            child.kill()
+
+
+@contextlib.contextmanager
+def server(*words: str, cwd: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    with started("echo_server.py", "--port", "0", *words, cwd=cwd) as child:
+        assert child.stdout is not None
+        line = child.stdout.readline()
+        found = re.fullmatch(r"listening on 127\.0\.0\.1 port (\d+)\n", line)
+        if found is None:
+            child.kill()
+            pytest.fail(f"the server said {line!r}: {child.stderr.read() if child.stderr else ''}")
+        yield child, found[1]
+
+
+def interrupt(child: subprocess.Popen[str]) -> str:
+    """Ctrl-C; what it said after that. It must end well and say nothing on stderr."""
+    child.send_signal(signal.SIGINT)
+    out, err = child.communicate(timeout=DEADLINE_S)
+    assert (child.returncode, err) == (0, "")
+    return out
+
+
+@pytest.fixture
+def nobody() -> Iterator[str]:
+    """A port where nobody listens."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        yield str(sock.getsockname()[1])
+
+
+@pytest.mark.parametrize("framing", ["raw", "length"])
+def test_server_and_client(framing: str, tmp_path: Path) -> None:
+    with server("--framing", framing, cwd=tmp_path) as (child, port):
+        done = run("echo_client.py", "--port", port, "--framing", framing, "hello", "wörld", cwd=tmp_path)
+        assert (done.returncode, done.stdout, done.stderr) == (0, "hello\nwörld\n", "")
+        rest = interrupt(child)
+    assert re.search(r"^1 connections, \d+ messages, \d+ bytes received$", rest, re.M)
+
+
+def test_client_without_a_server(nobody: str, tmp_path: Path) -> None:
+    done = run("echo_client.py", "--port", nobody, "hello", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "Connection refused" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_server_on_a_taken_port(tmp_path: Path) -> None:
+    with server(cwd=tmp_path) as (_, port):
+        done = run("echo_server.py", "--port", port, cwd=tmp_path)
+    assert done.returncode == 1
+    assert f"cannot listen on 127.0.0.1 port {port}" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_agent(tmp_path: Path) -> None:
+    with server(cwd=tmp_path) as (_, port):
+        words = ["--port", port, "--connections", "50", "--messages", "20", "--size", "100"]
+        done = run("agent_many.py", *words, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("50 connected, 50 open at the end, 0 failed\n1000 messages back, 0 wrong, ")
+
+
+def test_agent_without_a_server(nobody: str, tmp_path: Path) -> None:
+    done = run("agent_many.py", "--port", nobody, "--connections", "3", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (1, "")
+    assert done.stdout.startswith("0 connected, 0 open at the end, 3 failed\n")
+
+
+def test_agent_is_interrupted(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = str(silent.getsockname()[1])
+        with started("agent_many.py", "--port", port, "--connections", "1", cwd=tmp_path) as child:
+            peer, _ = silent.accept()
+            with peer:
+                assert peer.recv(1)  # it is connected and has sent: now it waits
+                child.send_signal(signal.SIGINT)
+                out, err = child.communicate(timeout=DEADLINE_S)
+    assert (child.returncode, err) == (1, "")
+    assert out.startswith("interrupted\n1 connected, 1 open at the end, 0 failed\n")
+
+
+@pytest.mark.parametrize("file", sorted(EXAMPLES.glob("*.py")), ids=lambda file: file.name)
+def test_each_is_short_and_says_what_it_shows(file: Path) -> None:
+    text = file.read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= LINES_MAX
+    assert text.startswith('"""')
+    assert "\nShows " in text
+    assert f"`{file.name}`" in (EXAMPLES / "README.md").read_text(encoding="utf-8")
+    assert f'"{file.name}"' in Path(__file__).read_text(encoding="utf-8")
