@@ -286,6 +286,7 @@ TEST_EACH_BACKEND(abort_while_closing, backend)
     server_open(&s, &server, backend, hook_send_much_and_close);
     fd = kit_connect_small(server.port);
     party_wait(&server, WAWO_ON_ACCEPT, 1);
+    KIT_UNTIL(!wawo_share_connected(server.last));
     ASSERT_TRUE(wawo_share_abort(server.last));
     ASSERT_EQ(kit_read_end(fd, NULL), ECONNRESET);
     party_wait(&server, WAWO_ON_CLOSE, 1);

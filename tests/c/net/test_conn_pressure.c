@@ -122,7 +122,8 @@ TEST_EACH_BACKEND(max_pending_refuses_and_queues_nothing, backend)
 {
     struct stage s;
     struct party server;
-    static uint8_t block[64 * 1024];
+    static uint8_t block[MIB + 1];
+    const size_t piece = 64 * 1024;
     uint64_t accepted = 0;
     int fd, rc;
 
@@ -132,15 +133,15 @@ TEST_EACH_BACKEND(max_pending_refuses_and_queues_nothing, backend)
     fd = kit_connect_small(server.port);
     party_wait(&server, WAWO_ON_ACCEPT, 1);
     for (;;) {
-        kit_fill(block, sizeof block, accepted);
-        rc = wawo_share_send(server.last, block, sizeof block);
-        if (rc != 1 && wawo_share_pending(server.last) > MIB - sizeof block)
+        kit_fill(block, piece, accepted);
+        rc = wawo_share_send(server.last, block, piece);
+        if (rc != 1 && wawo_share_pending(server.last) > MIB - piece)
             break;
-        accepted += rc == 1 ? sizeof block : 0;
+        accepted += rc == 1 ? piece : 0;
         ASSERT_LE(wawo_share_pending(server.last), MIB);
     }
     ASSERT_EQ(rc, WAWO_ENOBUFS);
-    ASSERT_EQ(wawo_share_send(server.last, block, MIB + 1), WAWO_ENOBUFS);
+    ASSERT_EQ(wawo_share_send(server.last, block, sizeof block), WAWO_ENOBUFS);
     ASSERT_TRUE(wawo_share_close(server.last));
     kit_read_pattern(fd, 0, accepted);
     ASSERT_EQ(kit_read_end(fd, NULL), 0);

@@ -64,8 +64,9 @@ int wawo_os_local_addr(int fd, struct wawo_addr *a);
 int wawo_os_peer_addr(int fd, struct wawo_addr *a);
 /* idle_s 0 leaves keepalive off. */
 int wawo_os_tune_tcp(int fd, bool no_delay, int keepalive_idle_s, int keepalive_interval_s);
-/* Out of descriptors or of memory for sockets: backing off helps, closing does not. */
-bool wawo_os_accept_exhausted(int code);
+/* An accept failed for that peer alone: the next one may come. All else (no descriptors, no memory, a broken listener)
+ * would fail again at once. */
+bool wawo_os_accept_transient(int code);
 
 /* ---- wake-ups: a descriptor that another thread can make readable ---- */
 

@@ -311,9 +311,22 @@ int wawo_os_tune_tcp(int fd, bool no_delay, int keepalive_idle_s, int keepalive_
     return 0;
 }
 
-bool wawo_os_accept_exhausted(int code)
+bool wawo_os_accept_transient(int code)
 {
-    return code == -EMFILE || code == -ENFILE || code == -ENOBUFS || code == -ENOMEM;
+    switch (-code) { /* accept(2): errors of the new connection are passed on here */
+    case ECONNABORTED:
+    case EPROTO:
+    case EPERM:
+    case ENETDOWN:
+    case ENETUNREACH:
+    case EHOSTDOWN:
+    case EHOSTUNREACH:
+    case ENOPROTOOPT:
+    case EOPNOTSUPP:
+        return true;
+    default:
+        return false;
+    }
 }
 
 /* ---- wake-ups ---- */

@@ -44,6 +44,8 @@ struct wawo_done {
     };
 };
 
+/* Connections that one wait() accepts for one listener at most, also after it was told to stop. */
+enum { WAWO_ACCEPT_BURST = 32 };
 /* Room that wait() needs at least. */
 enum { WAWO_DONE_MIN = 64 };
 

@@ -19,7 +19,6 @@ enum {
 };
 enum {
     FIRED = 512,
-    ACCEPT_BURST = 32,          /* accepts in one go at most */
     TURN_BYTES = 64 * 1024,     /* read at most this before the floors above get their turn: stays in cache */
     SEND_BYTES = 1024 * 1024,   /* written in one go at most, for fairness */
     ROOM_SMALL = 4 * 1024,      /* a read gets at least this much room */
@@ -329,7 +328,7 @@ static int serve_accept(struct wawo_backend *b, struct wawo_sock *s, struct wawo
         fd = wawo_os_accept(s->fd, &done[n].peer);
         if (fd == WAWO_AGAIN)
             break;
-        if (fd < 0 && !wawo_os_accept_exhausted(fd)) {
+        if (fd < 0 && wawo_os_accept_transient(fd)) {
             got++; /* that peer gave up before we came: the next one is waiting */
             continue;
         }
@@ -345,7 +344,7 @@ static int serve_accept(struct wawo_backend *b, struct wawo_sock *s, struct wawo
         got++;
     }
     if (got == burst)
-        s->aux = burst * 2 < ACCEPT_BURST ? burst * 2 & 0xffu : ACCEPT_BURST;
+        s->aux = burst * 2 < WAWO_ACCEPT_BURST ? burst * 2 & 0xffu : WAWO_ACCEPT_BURST;
     else
         s->aux = got > 0 ? got & 0xffu : 1;
     return n;

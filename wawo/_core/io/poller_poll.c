@@ -132,7 +132,7 @@ static int poll_wait(struct wawo_poller *p, struct wawo_fired *fired, int max, i
         n++;
     }
     if (n == max)
-        p->next = (p->next + k) % p->count;
+        p->next = (p->next + k - 1) % (p->count - 1); /* after the last one that was looked at */
     return n;
 }
 

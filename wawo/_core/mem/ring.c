@@ -239,18 +239,16 @@ void wawo_ring_consume(struct wawo_ring *r, struct wawo_heap *h, size_t n)
 
     WAWO_DCHECK(n <= r->bytes);
     r->bytes -= n;
-    while (n > 0) {
-        s = r->head;
-        if (n < s->len) {
-            s->ptr += n;
-            s->len -= n;
-            return;
-        }
+    while ((s = r->head) != NULL && n >= s->len) { /* an empty slice, lent with no bytes, goes too */
         n -= s->len;
         r->head = s->next;
         if (r->head == NULL)
             r->tail = NULL;
         slice_free(s, h);
+    }
+    if (n > 0) {
+        s->ptr += n;
+        s->len -= n;
     }
 }
 

@@ -91,13 +91,18 @@ int wawo_conn_open(struct wawo_conn *c, int fd, const struct wawo_addr *remote, 
     net->loop->ops->attach(net->loop->backend, &c->sock, fd);
     c->state = WAWO_CONN_OPEN;
     wawo_share_advance(s, WAWO_SHARE_OPEN);
+    /* What was asked for before there was a connection. */
+    if (wawo_load_relaxed(&s->shut))
+        c->shut = true;
+    if (wawo_share_paused(s))
+        c->pauses |= WAWO_PAUSE_USER;
     if (listened(c, first))
         (void)wawo_event_add(net, first, c);
     if (listened(c, WAWO_ON_HANDSHAKE))
         (void)wawo_event_add(net, WAWO_ON_HANDSHAKE, c);
     if (c->pauses == 0)
         net->loop->ops->recv_start(net->loop->backend, &c->sock);
-    if (c->sock.out.bytes > 0 || s->posted > 0 || c->shut)
+    if (c->sock.out.bytes > 0 || wawo_load_relaxed(&s->posted) > 0 || c->shut)
         touch(c);
     return 0;
 }
@@ -141,6 +146,7 @@ static void gone(struct wawo_conn *c)
     struct wawo_event *e;
 
     drop_output(c);
+    c->bare = false;
     c->state = WAWO_CONN_GONE;
     if (listened(c, WAWO_ON_CLOSE) || wawo_share_user(c->share) != NULL) {
         e = wawo_event_add(net_of(c), WAWO_ON_CLOSE, c);
@@ -188,6 +194,7 @@ void wawo_conn_forget(struct wawo_conn *c)
 static void note_reason(struct wawo_conn *c, enum wawo_operation op, int error)
 {
     struct wawo_share *s = c->share;
+    int before = s->error;
 
     /* Whether a reset or a broken pipe is met while reading or while writing is chance: both are the peer's reset. */
     if (error == EPIPE)
@@ -195,10 +202,10 @@ static void note_reason(struct wawo_conn *c, enum wawo_operation op, int error)
     if (error == ECONNRESET)
         op = WAWO_OP_CLOSE;
     if (s->operation == WAWO_OP_UNKNOWN) {
-        s->error = error;
-        s->operation = (uint8_t)op;
-    } else if (s->error == 0 && c->state == WAWO_CONN_FLUSHING) {
-        s->error = error; /* what was accepted did not all arrive */
+        wawo_store_relaxed(&s->error, error);
+        wawo_store_relaxed(&s->operation, (uint8_t)op);
+    } else if (before == 0 && c->state == WAWO_CONN_FLUSHING) {
+        wawo_store_relaxed(&s->error, error); /* what was accepted did not all arrive */
     }
 }
 
@@ -211,10 +218,12 @@ static void detach(struct wawo_conn *c, bool reset)
     drop_backlog(c);
     wawo_list_remove(&c->starving);
     c->state = WAWO_CONN_DETACHING;
-    if (c->sock.fd >= 0)
+    if (c->sock.fd >= 0) {
         net->loop->ops->detach(net->loop->backend, &c->sock, reset);
-    else
-        gone(c);
+    } else { /* told when it is settled: thousands may end in one call, and the batch has its bounds */
+        c->bare = true;
+        touch(c);
+    }
 }
 
 static void end(struct wawo_conn *c, enum wawo_operation op, int error, bool reset)
@@ -327,7 +336,10 @@ static void unpause_for(struct wawo_conn *c, unsigned reason)
 void wawo_conn_fed(struct wawo_conn *c)
 {
     wawo_list_remove(&c->starving);
-    unpause_for(c, WAWO_PAUSE_MEMORY);
+    if (c->state == WAWO_CONN_OPEN)
+        unpause_for(c, WAWO_PAUSE_MEMORY);
+    else if (c->state == WAWO_CONN_FLUSHING || c->state == WAWO_CONN_LINGERING)
+        backend_of(c)->recv_start(net_of(c)->loop->backend, &c->sock);
 }
 
 static struct wawo_backlog *backlog_of(struct wawo_conn *c)
@@ -343,22 +355,23 @@ static struct wawo_backlog *backlog_of(struct wawo_conn *c)
 void wawo_conn_hold_event(struct wawo_conn *c, const struct wawo_event *e)
 {
     struct wawo_backlog *b = backlog_of(c);
-    struct wawo_held *h = b != NULL ? wawo_slab_take(&net_of(c)->helds) : NULL;
+    struct wawo_held *h = b != NULL ? wawo_slab_take(&net_of(c)->helds) : NULL, **link;
 
     if (h == NULL) {
         wawo_conn_end(c, WAWO_OP_RECEIVE, ENOMEM);
         return;
     }
-    h->next = NULL;
     h->event = *e;
     h->event.owned = 1;
     if (e->chunk != NULL)
         wawo_chunk_hold(e->chunk);
-    if (b->last != NULL)
-        b->last->next = h;
-    else
-        b->first = h;
-    b->last = h;
+    /* Behind what this delivery held back before, but in front of what an earlier one left: all events of a batch are
+     * older than what the backlog still had when they were put into it. */
+    link = b->fresh != NULL ? &b->fresh->next : &b->first;
+    h->next = *link;
+    *link = b->fresh = h;
+    c->share->holding = 1;
+    touch(c);
 }
 
 /* ---- receiving ---- */
@@ -466,7 +479,7 @@ static void take_input(struct wawo_conn *c, struct wawo_span *in)
             wawo_chunk_drop(in->chunk);
             return;
         }
-        if (c->pauses & WAWO_PAUSE_USER) {
+        if ((c->pauses & WAWO_PAUSE_USER) || c->backlog != NULL) { /* it may be resumed, with events still held */
             keep_input(c, in);
             return;
         }
@@ -493,13 +506,10 @@ static void receive_failed(struct wawo_conn *c, int error)
     struct wawo_net *net = net_of(c);
 
     if (error == WAWO_ENOBUFS) { /* the pool is at its limit: go on when chunks come home */
-        if (c->state == WAWO_CONN_OPEN) {
+        if (c->state == WAWO_CONN_OPEN)
             pause_for(c, WAWO_PAUSE_MEMORY);
-            wawo_list_remove(&c->starving);
-            wawo_list_push(&net->starving, &c->starving);
-        } else {
-            wawo_conn_end(c, WAWO_OP_CLOSE, ENOBUFS);
-        }
+        wawo_list_remove(&c->starving);
+        wawo_list_push(&net->starving, &c->starving);
         return;
     }
     wawo_conn_end(c, WAWO_OP_RECEIVE, -error);
@@ -526,8 +536,6 @@ static bool run_backlog(struct wawo_conn *c)
 
     while ((h = b->first) != NULL && !wawo_conn_full(c)) {
         b->first = h->next;
-        if (b->first == NULL)
-            b->last = NULL;
         *wawo_event_add(net, WAWO_ON_RECEIVE, c) = h->event;
         wawo_slab_give(&net->helds, h);
     }
@@ -590,9 +598,9 @@ int wawo_conn_send(struct wawo_conn *c, const void *data, size_t len, struct waw
     bool parked;
     int rc;
 
-    if (wawo_unlikely(c->share->state > WAWO_SHARE_OPEN || c->share->shut))
+    if (wawo_unlikely(wawo_load_relaxed(&c->share->state) > WAWO_SHARE_OPEN || wawo_load_relaxed(&c->share->shut)))
         return 0;
-    if (wawo_unlikely(c->share->posted != 0))
+    if (wawo_unlikely(wawo_load_relaxed(&c->share->posted) != 0))
         take_posts(c);
     rc = wawo_endpoint_seal(e, len, &env);
     if (wawo_unlikely(rc < 0))
@@ -633,11 +641,11 @@ static void sent(struct wawo_conn *c, size_t n)
     c->moved = true;
     wawo_branch_account(c->branch, -(int64_t)n);
     wawo_bump(&c->branch->stats.bytes_out, n);
-    if (wawo_unlikely(listened(c, WAWO_ON_SEND)) && c->state == WAWO_CONN_OPEN)
+    if (wawo_unlikely(listened(c, WAWO_ON_SEND)) && wawo_share_connected(c->share))
         wawo_event_add(net_of(c), WAWO_ON_SEND, c)->len = n;
     if (wawo_unlikely(c->above) && c->sock.out.bytes <= o->low_water) {
         c->above = false;
-        if (listened(c, WAWO_ON_DRAIN) && c->state == WAWO_CONN_OPEN)
+        if (listened(c, WAWO_ON_DRAIN) && wawo_share_connected(c->share))
             (void)wawo_event_add(net_of(c), WAWO_ON_DRAIN, c);
         unpause_for(c, WAWO_PAUSE_WATER);
     }
@@ -671,9 +679,13 @@ void wawo_conn_flush(struct wawo_conn *c)
 
     if (c->state != WAWO_CONN_OPEN && c->state != WAWO_CONN_FLUSHING)
         return;
-    if (wawo_unlikely(c->share->posted != 0))
+    if (wawo_unlikely(net->batch.count >= WAWO_BATCH_ROOM / 2)) { /* a callback that flushes thousands: later */
+        touch(c);
+        return;
+    }
+    if (wawo_unlikely(wawo_load_relaxed(&c->share->posted) != 0))
         take_posts(c);
-    if (c->sock.out.bytes > 0) {
+    if (c->sock.out.head != NULL) { /* bytes, or only a loan of none */
         n = backend_of(c)->send(net->loop->backend, &c->sock);
         if (wawo_unlikely(n < 0)) {
             wawo_conn_end(c, WAWO_OP_SEND, (int)-n);
@@ -711,6 +723,14 @@ void wawo_conn_settle(struct wawo_conn *c)
             wawo_conn_free(c);
         return;
     }
+    if (wawo_unlikely(c->bare)) {
+        gone(c);
+        return;
+    }
+    if (wawo_unlikely(c->backlog != NULL)) { /* the delivery is over */
+        c->backlog->fresh = NULL;
+        c->share->holding = 0;
+    }
     if (c->backlog != NULL && c->pauses == 0 && c->state == WAWO_CONN_OPEN && run_backlog(c)) {
         touch(c); /* those events first */
         return;
@@ -727,7 +747,7 @@ void wawo_conn_wanted(struct wawo_conn *c, uint32_t wants)
 {
     if (c->state >= WAWO_CONN_DETACHING)
         return;
-    if (c->share->posted != 0)
+    if (wawo_load_relaxed(&c->share->posted) != 0)
         take_posts(c);
     if (wants & WAWO_WANT_PAUSE) {
         if (wawo_share_paused(c->share)) {
@@ -768,6 +788,7 @@ void wawo_conn_done(struct wawo_conn *c, struct wawo_done *d)
             break;
         }
         sent(c, d->len);
+        publish_queued(c);
         touch(c);
         break;
     case WAWO_DONE_DETACHED:

@@ -11,7 +11,7 @@
 struct attempt {
     struct wawo_sock sock;
     struct wawo_dial *dial; /* NULL: given up, waits for DETACHED */
-    struct wawo_net *net;
+    struct wawo_branch *branch; /* counts it: loops end only when the kernel is done with it */
     struct wawo_addr to;
     struct attempt *next;
 };
@@ -63,13 +63,16 @@ void wawo_dial_order(struct wawo_addr *list, int count)
 
 static void attempt_free(struct attempt *a)
 {
-    wawo_table_close(&a->net->loop->table, a->sock.id);
+    struct wawo_branch *b = a->branch;
+
+    wawo_table_close(&b->net->loop->table, a->sock.id);
     wawo_free(a);
+    wawo_branch_unlist(b);
 }
 
 static void attempt_give_up(struct attempt *a)
 {
-    struct wawo_loop *loop = a->net->loop;
+    struct wawo_loop *loop = a->branch->net->loop;
 
     a->dial = NULL;
     loop->ops->detach(loop->backend, &a->sock, false);
@@ -138,7 +141,8 @@ static int attempt_new(struct wawo_dial *d, const struct wawo_addr *to)
     }
     wawo_table_bind(&net->loop->table, a->sock.id, &a->sock);
     a->dial = d;
-    a->net = net;
+    a->branch = d->conn->branch;
+    wawo_add_relaxed(&a->branch->assigned, 1);
     a->to = *to;
     a->next = d->attempts;
     d->attempts = a;
@@ -178,7 +182,7 @@ static void stagger_fired(struct wawo_timer *t)
 
 static void attempt_failed(struct wawo_dial *d, struct attempt *a, int error)
 {
-    struct wawo_loop *loop = a->net->loop;
+    struct wawo_loop *loop = a->branch->net->loop;
 
     d->error = error;
     unlink_attempt(d, a);
@@ -200,7 +204,7 @@ static void attempt_stands(struct wawo_dial *d, struct attempt *a)
         return;
     }
     unlink_attempt(d, a);
-    fd = a->net->loop->ops->release(a->net->loop->backend, &a->sock);
+    fd = b->net->loop->ops->release(b->net->loop->backend, &a->sock);
     attempt_free(a);
     dial_free(d);
     wawo_timer_cancel(&b->net->loop->wheel, &c->timer);
@@ -253,7 +257,7 @@ static void lookup_answered(struct wawo_call *call, struct wawo_loop *loop, bool
             wawo_dial_order(c->dial->list, c->dial->count);
             start_next(c->dial);
         } else {
-            l->share->gai = l->gai;
+            wawo_store_relaxed(&l->share->gai, l->gai);
             fail(c->dial, l->count < 0 ? -l->count : EHOSTUNREACH);
         }
     }
@@ -264,9 +268,14 @@ static void lookup_run(struct wawo_work *w)
 {
     struct lookup *l = wawo_container_of(w, struct lookup, work);
 
+    struct wawo_loop *loop = l->share->loop;
+    struct wawo_threads *threads = loop->threads;
+
     l->count = wawo_os_resolve(l->host, l->port, &l->list, &l->gai);
-    if (!wawo_loop_post(l->share->loop, &l->call))
+    wawo_threads_hold(threads); /* once posted, the last reference of the share may go before the post is over */
+    if (!wawo_loop_post(loop, &l->call))
         lookup_free(l);
+    wawo_threads_drop(threads);
 }
 
 static int lookup_start(struct wawo_share *share, const char *host, uint16_t port)
@@ -320,9 +329,15 @@ static WAWO_COLD void refuse(struct wawo_dial_request *r, struct wawo_loop *loop
 {
     struct wawo_event *e = wawo_event_add(r->branch->net, WAWO_ON_CLOSE, NULL);
 
-    r->share->operation = WAWO_OP_CONNECT;
-    r->share->error = ENOMEM;
+    struct wawo_ring posts;
+
+    wawo_store_relaxed(&r->share->operation, (uint8_t)WAWO_OP_CONNECT);
+    wawo_store_relaxed(&r->share->error, ENOMEM);
     wawo_share_advance(r->share, WAWO_SHARE_CLOSED);
+    wawo_ring_init(&posts);
+    wawo_ring_adopt(&posts, wawo_share_take_posts(r->share));
+    wawo_branch_account(r->branch, -(int64_t)posts.bytes);
+    wawo_ring_clear(&posts, &loop->heap);
     wawo_table_close(&loop->table, r->share->id);
     e->owner = r->branch->endpoint->user;
     e->operation = WAWO_OP_CONNECT;
@@ -340,10 +355,12 @@ static void request_run(struct wawo_call *call, struct wawo_loop *loop, bool dea
     int err;
 
     (void)dead; /* the endpoint is stopped before its loops: a booking keeps it alive until this has run */
+    wawo_net_room(r->branch->net);
     c = wawo_conn_new(r->branch, s);
     if (c == NULL) {
         refuse(r, loop);
-    } else if (r->branch->stopping) {
+    } else if (r->branch->stopping || wawo_load(&s->state) != WAWO_SHARE_CONNECTING) {
+        /* closed before this came to run: that call found no connection */
         wawo_conn_end(c, WAWO_OP_CONNECT, ECANCELED);
     } else {
         err = dial_start(c, r);

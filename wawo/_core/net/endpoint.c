@@ -211,6 +211,7 @@ static void end_all(struct wawo_branch *b)
     for (l = b->conns.next; l != &b->conns; l = next) {
         next = l->next;
         c = wawo_container_of(l, struct wawo_conn, link);
+        wawo_share_advance(c->share, WAWO_SHARE_CLOSING); /* from here on only CLOSE is told */
         wawo_conn_flush(c); /* what the kernel takes now still goes out */
         wawo_conn_end(c, WAWO_OP_CLOSE, 0);
     }
@@ -221,7 +222,8 @@ static void drain_fired(struct wawo_timer *t)
     end_all(wawo_container_of(t, struct wawo_branch, drain));
 }
 
-static void stop_branch(struct wawo_branch *b, int64_t drain_ns)
+/* May be called again: with an earlier time, or for nothing. */
+static void stop_branch(struct wawo_branch *b, int64_t until_ns)
 {
     struct wawo_loop *loop = b->net->loop;
     struct wawo_listener *l;
@@ -230,8 +232,8 @@ static void stop_branch(struct wawo_branch *b, int64_t drain_ns)
         for (l = b->listeners; l != NULL; l = l->next)
             wawo_listener_stop(l);
     b->stopping = true;
-    if (drain_ns > 0)
-        wawo_timer_set(&loop->wheel, &b->drain, loop->now_ns + drain_ns);
+    if (until_ns > loop->now_ns)
+        wawo_timer_set(&loop->wheel, &b->drain, until_ns);
     else
         end_all(b);
     check_done(b);
@@ -243,18 +245,18 @@ static void look(struct wawo_call *call, struct wawo_loop *loop, bool dead)
     struct wawo_branch *b = wawo_container_of(call, struct wawo_branch, look);
     struct wawo_endpoint *e = b->endpoint;
     struct wawo_listener *l;
-    int64_t drain_ns;
+    int64_t until;
     bool stopping;
 
     (void)loop;
     wawo_store_full(&b->look_posted, 0); /* before looking: what changes from here on posts again */
     wawo_mutex_lock(&e->lock);
     stopping = e->stopping;
-    drain_ns = dead ? 0 : e->drain_ns;
+    until = dead ? 0 : e->stop_at_ns;
     wawo_mutex_unlock(&e->lock);
     if (!b->done) {
         if (stopping)
-            stop_branch(b, drain_ns);
+            stop_branch(b, until);
         else
             for (l = b->listeners; l != NULL; l = l->next)
                 wawo_listener_resume(l);
@@ -293,11 +295,12 @@ void wawo_endpoint_cancel_booking(struct wawo_branch *b)
 
 void wawo_endpoint_stop(struct wawo_endpoint *e, int64_t drain_ns)
 {
+    int64_t until = drain_ns > INT64_MAX / 2 ? INT64_MAX : drain_ns > 0 ? wawo_os_now_ns() + drain_ns : 0;
     unsigned i;
 
     wawo_mutex_lock(&e->lock);
-    if (!e->stopping || drain_ns < e->drain_ns)
-        e->drain_ns = drain_ns;
+    if (!e->stopping || until < e->stop_at_ns)
+        e->stop_at_ns = until;
     e->stopping = true;
     wawo_mutex_unlock(&e->lock);
     for (i = 0; i < e->branch_count; i++)

@@ -6,6 +6,12 @@
 #include "../io/threads.h"
 #include "filter.h"
 
+/* Accepted before the endpoint was found full. */
+struct wawo_waiting {
+    int fd;
+    struct wawo_addr peer;
+};
+
 struct wawo_listener {
     struct wawo_sock sock;
     struct wawo_branch *branch;
@@ -16,6 +22,8 @@ struct wawo_listener {
     struct wawo_timer retry;
     struct wawo_call call; /* starts it on its loop */
     struct wawo_listener *next;
+    unsigned waiting_count;
+    struct wawo_waiting waiting[WAWO_ACCEPT_BURST]; /* they come first when there is room */
 };
 
 struct wawo_branch {
@@ -23,7 +31,7 @@ struct wawo_branch {
     struct wawo_net *net;
     struct wawo_list conns;
     struct wawo_listener *listeners; /* loop */
-    uint32_t assigned;               /* connections here or on the way here, and listeners; atomic */
+    uint32_t assigned;               /* connections here or on the way here, attempts, listeners; atomic */
     bool stopping, done;
     struct wawo_timer drain;
     struct wawo_call look; /* look again: stopping, or room for new connections */
@@ -43,7 +51,7 @@ struct wawo_endpoint {
     uint32_t count;         /* connections; atomic */
     uint32_t live_branches; /* atomic */
     bool stopping;          /* under the lock */
-    int64_t drain_ns;       /* under the lock */
+    int64_t stop_at_ns;     /* when what is left is ended, 0 = at once; under the lock */
     int64_t pending;        /* bytes accepted and not taken by the kernel; atomic */
     uint64_t posted_messages; /* sent from other threads; atomic */
     struct wawo_mutex lock; /* state against new connections */

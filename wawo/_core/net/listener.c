@@ -60,6 +60,7 @@ static void adopt(struct wawo_call *call, struct wawo_loop *loop, bool dead)
     struct adopted *a = wawo_container_of(call, struct adopted, call);
 
     (void)loop;
+    wawo_net_room(a->branch->net);
     if (dead || a->branch->stopping) {
         wawo_os_close(a->fd);
         wawo_branch_unbook(a->branch);
@@ -100,17 +101,6 @@ static void pause_accepting(struct wawo_listener *l, bool retry)
     wawo_timer_set(&loop->wheel, &l->retry, loop->now_ns + l->backoff_ns);
 }
 
-void wawo_listener_resume(struct wawo_listener *l)
-{
-    struct wawo_loop *loop = loop_of(l);
-
-    if (!l->paused || l->branch->stopping || l->sock.fd < 0)
-        return;
-    wawo_timer_cancel(&loop->wheel, &l->retry);
-    l->paused = false;
-    loop->ops->accept_start(loop->backend, &l->sock);
-}
-
 static void retry_fired(struct wawo_timer *t)
 {
     wawo_listener_resume(wawo_container_of(t, struct wawo_listener, retry));
@@ -118,7 +108,8 @@ static void retry_fired(struct wawo_timer *t)
 
 /* ---- events ---- */
 
-static void accepted(struct wawo_listener *l, int fd, const struct wawo_addr *peer)
+/* Gives an accepted socket to its loop; WAWO_ENOBUFS: the endpoint is full and the socket still the caller's. */
+static int place(struct wawo_listener *l, int fd, const struct wawo_addr *peer)
 {
     struct wawo_branch *b = l->branch;
     struct wawo_endpoint *e = b->endpoint;
@@ -126,18 +117,53 @@ static void accepted(struct wawo_listener *l, int fd, const struct wawo_addr *pe
     struct wawo_branch *target = wawo_endpoint_branch(e, to);
     int err = wawo_endpoint_book(e, target);
 
-    l->backoff_ns = 0;
-    if (err != 0) {
-        wawo_os_close(fd);
-        wawo_bump(&b->stats.rejected, 1);
-        return;
-    }
+    if (err != 0)
+        return err;
     if (target == b)
         establish(b, fd, peer);
     else
         hand_over(target, fd, peer);
-    if (!e->options.close_when_full && !l->paused && wawo_load_relaxed(&e->count) >= e->options.max_connections)
+    return 0;
+}
+
+static void reject(struct wawo_listener *l, int fd)
+{
+    wawo_os_close(fd);
+    wawo_bump(&l->branch->stats.rejected, 1);
+}
+
+static void accepted(struct wawo_listener *l, int fd, const struct wawo_addr *peer)
+{
+    const struct wawo_options *o = &l->branch->endpoint->options;
+    int err;
+
+    l->backoff_ns = 0;
+    err = l->waiting_count == 0 ? place(l, fd, peer) : WAWO_ENOBUFS;
+    if (err == WAWO_ENOBUFS && !o->close_when_full && l->waiting_count < WAWO_ACCEPT_BURST)
+        l->waiting[l->waiting_count++] = (struct wawo_waiting){fd, *peer};
+    else if (err != 0)
+        reject(l, fd);
+    if (!o->close_when_full && !l->paused && wawo_endpoint_count(l->branch->endpoint) >= o->max_connections)
         pause_accepting(l, false);
+}
+
+void wawo_listener_resume(struct wawo_listener *l)
+{
+    struct wawo_loop *loop = loop_of(l);
+
+    unsigned placed = 0;
+
+    if (!l->paused || l->branch->stopping || l->sock.fd < 0)
+        return;
+    while (placed < l->waiting_count && place(l, l->waiting[placed].fd, &l->waiting[placed].peer) == 0)
+        placed++;
+    l->waiting_count -= placed;
+    memmove(l->waiting, l->waiting + placed, l->waiting_count * sizeof l->waiting[0]);
+    if (l->waiting_count > 0)
+        return; /* full again */
+    wawo_timer_cancel(&loop->wheel, &l->retry);
+    l->paused = false;
+    loop->ops->accept_start(loop->backend, &l->sock);
 }
 
 void wawo_listener_done(struct wawo_listener *l, struct wawo_done *d)
@@ -169,6 +195,8 @@ void wawo_listener_stop(struct wawo_listener *l)
     struct wawo_loop *loop = loop_of(l);
 
     wawo_timer_cancel(&loop->wheel, &l->retry);
+    while (l->waiting_count > 0)
+        reject(l, l->waiting[--l->waiting_count].fd);
     if (l->sock.fd >= 0)
         loop->ops->detach(loop->backend, &l->sock, false);
 }

@@ -103,14 +103,22 @@ void wawo_net_dirty(struct wawo_net *net, struct wawo_conn *c)
     net->dirty_last = &c->next_dirty;
 }
 
-/* Settles those that are on the list now; what they add waits for the next turn. */
+/* Settles those that are on the list now; what they add waits for the next turn, and so do the rest when the batch is
+ * full of what settling told. */
 static void settle_dirty(struct wawo_net *net)
 {
-    struct wawo_conn *c = net->dirty, *next;
+    struct wawo_conn *c = net->dirty, *next, **last = net->dirty_last;
 
     net->dirty = NULL;
     net->dirty_last = &net->dirty;
     for (; c != NULL; c = next) {
+        if (wawo_unlikely(net->batch.count >= WAWO_BATCH_FULL)) {
+            *last = net->dirty;
+            if (net->dirty == NULL)
+                net->dirty_last = last;
+            net->dirty = c;
+            return;
+        }
         next = c->next_dirty;
         if (next != NULL)
             wawo_prefetch(next);
@@ -143,6 +151,12 @@ bool wawo_net_deliver(struct wawo_net *net, bool must)
     }
     settle_dirty(net);
     return true;
+}
+
+void wawo_net_room(struct wawo_net *net)
+{
+    if (wawo_unlikely(net->batch.count >= WAWO_BATCH_FULL))
+        (void)wawo_net_deliver(net, true);
 }
 
 /* ---- the loop's calls ---- */
@@ -181,8 +195,7 @@ static void net_done(struct wawo_loop *loop, struct wawo_done *done, int n)
             wawo_dial_done(s, &done[i]);
             break;
         }
-        if (wawo_unlikely(net->batch.count >= WAWO_BATCH_FULL))
-            (void)wawo_net_deliver(net, true);
+        wawo_net_room(net);
     }
 }
 

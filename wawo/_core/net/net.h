@@ -34,6 +34,8 @@ struct wawo_net {
 
 /* Delivers the batch and settles the dirty connections. false: another loop has the baton and this can wait. */
 bool wawo_net_deliver(struct wawo_net *net, bool must);
+/* Delivers a full batch. For whoever is called many times a turn and adds events; not in deliver. */
+void wawo_net_room(struct wawo_net *net);
 /* Puts a connection on the list of those to settle after the batch. */
 void wawo_net_dirty(struct wawo_net *net, struct wawo_conn *c);
 

@@ -1,0 +1,183 @@
+"""What the tests over the real engine share: a listener that notes everything, plain sockets as peers, waiting."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import struct
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import wawo
+
+DEADLINE_S = float(os.environ.get("WAWO_TEST_DEADLINE", "20"))
+
+
+class Call(NamedTuple):
+    """One callback: its name, the connection (or component) and what else it was given."""
+
+    name: str
+    conn: Any
+    values: tuple[Any, ...]
+
+
+class Log(wawo.Listener):
+    """Notes every callback; ``Log(OnReceive=f)`` also does ``f(conn, data)`` and answers what that answers."""
+
+    def __init__(self, **actions: Callable[..., object]) -> None:
+        self.actions = actions
+        self.calls: list[Call] = []
+        self.changed = threading.Condition()
+
+    def _note(self, name: str, conn: Any, *values: Any) -> Any:
+        with self.changed:
+            self.calls.append(Call(name, conn, values))
+        try:
+            action = self.actions.get(name)
+            return action(conn, *values) if action is not None else None
+        finally:
+            with self.changed:
+                self.changed.notify_all()
+
+    def OnAccept(self, conn: wawo.Connection) -> Any:
+        return self._note("OnAccept", conn)
+
+    def OnConnect(self, conn: wawo.Connection) -> Any:
+        return self._note("OnConnect", conn)
+
+    def OnHandShake(self, conn: wawo.Connection) -> Any:
+        return self._note("OnHandShake", conn)
+
+    def OnReceive(self, conn: wawo.Connection, data: Any) -> Any:
+        return self._note("OnReceive", conn, data)
+
+    def OnDrain(self, conn: wawo.Connection) -> Any:
+        return self._note("OnDrain", conn)
+
+    def OnClose(self, conn: wawo.Connection, operation: wawo.Operation, error: int) -> Any:
+        return self._note("OnClose", conn, operation, error)
+
+    def OnShutdown(self, component: Any) -> Any:
+        return self._note("OnShutdown", component)
+
+    def OnException(self, conn: wawo.Connection, exception: BaseException) -> Any:
+        return self._note("OnException", conn, exception)
+
+    def until(self, happened: Callable[[], object]) -> None:
+        """Block until ``happened()``, which is asked again after each callback."""
+        with self.changed:
+            assert self.changed.wait_for(happened, DEADLINE_S), [call.name for call in self.calls]
+
+    def until_count(self, name: str, wanted: int = 1) -> None:
+        self.until(lambda: self.count(name) >= wanted)
+
+    def count(self, name: str) -> int:
+        return sum(call.name == name for call in self.calls)
+
+    def names(self, conn: object = None) -> list[str]:
+        return [call.name for call in self.calls if conn is None or call.conn == conn]
+
+    def conn(self, number: int = 0) -> wawo.Connection:
+        """The connection that was opened as number ``number``; waits for it."""
+        opened = ("OnAccept", "OnConnect")
+        self.until(lambda: sum(call.name in opened for call in self.calls) > number)
+        found: wawo.Connection = [call.conn for call in self.calls if call.name in opened][number]
+        return found
+
+    def received(self, conn: object = None) -> bytes:
+        return b"".join(
+            bytes(call.values[0])
+            for call in self.calls
+            if call.name == "OnReceive" and (conn is None or call.conn == conn)
+        )
+
+    def messages(self) -> list[bytes]:
+        return [bytes(call.values[0]) for call in self.calls if call.name == "OnReceive"]
+
+    def closes(self) -> list[tuple[wawo.Operation, int]]:
+        return [call.values for call in self.calls if call.name == "OnClose"]  # type: ignore[misc]
+
+    def raised(self) -> list[BaseException]:
+        return [call.values[0] for call in self.calls if call.name == "OnException"]
+
+
+def echo(conn: wawo.Connection, data: Any) -> None:
+    conn.send(data)
+
+
+@contextlib.contextmanager
+def serving(listener: wawo.Listener, backend: str | None = None, **options: Any) -> Iterator[wawo.TcpServer]:
+    """A started server on 127.0.0.1."""
+    with wawo.TcpServer(listener, backend=backend, **options) as server:
+        server.start("127.0.0.1", 0)
+        yield server
+
+
+def dial(server: wawo.TcpServer, *, receive_buffer: int | None = None) -> socket.socket:
+    """A plain socket connected to the server, with a deadline on everything."""
+    sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        if receive_buffer is not None:  # before connect, so that the window is small from the start
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        sock.settimeout(DEADLINE_S)
+        sock.connect(server.address)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def read(sock: socket.socket, size: int) -> bytes:
+    """Exactly ``size`` bytes, fewer only at the end of the stream."""
+    data = bytearray()
+    while len(data) < size:
+        piece = sock.recv(min(size - len(data), 1 << 20))
+        if not piece:
+            break
+        data += piece
+    return bytes(data)
+
+
+def read_all(sock: socket.socket) -> bytes:
+    """Everything up to the FIN."""
+    data = bytearray()
+    while piece := sock.recv(1 << 20):
+        data += piece
+    return bytes(data)
+
+
+def reset(sock: socket.socket) -> None:
+    """Close with RST."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    sock.close()
+
+
+def pattern(size: int, salt: int = 0) -> bytes:
+    """Bytes in which no place looks like another one near it."""
+    words = (size + 7) // 8
+    return struct.pack(f"<{words}Q", *((n * 0x9E3779B97F4A7C15 + salt) & (2**64 - 1) for n in range(words)))[:size]
+
+
+def eventually(true: Callable[[], object]) -> None:
+    """Wait for something that no callback tells of."""
+    deadline = time.monotonic() + DEADLINE_S
+    while not true():
+        assert time.monotonic() < deadline, "it never came true"
+        time.sleep(0.001)
+
+
+def free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
+
+
+def run_program(program: str, *arguments: str, seconds: float = 20.0) -> subprocess.CompletedProcess[str]:
+    """Run Python code in a process of its own; whatever it writes to stderr is in the result."""
+    command = [sys.executable, "-X", "faulthandler", "-W", "error", "-c", program, *arguments]
+    return subprocess.run(command, cwd="/", capture_output=True, text=True, timeout=seconds, check=False)
