@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import platform
 import subprocess
 import sys
 import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -17,6 +18,7 @@ from rich.table import Table
 
 from ._core import _native
 from .cli import Echo
+from .iopool import IoPool
 from .server import TcpServer
 
 _WARMUP_SECONDS = 0.5
@@ -26,16 +28,13 @@ _HOST = "127.0.0.1"
 
 
 def serve(core: int) -> None:
-    """The child: pin to core (unless negative), say the port, echo until standard input ends."""
+    """The child: pin to core (unless negative), say port and backend, echo until standard input ends."""
     _pin(core)
     _allow_files()
-    with TcpServer(Echo(), max_connections=100_000) as server:
+    with IoPool() as pool, TcpServer(Echo(), io=pool, max_connections=100_000) as server:
         server.start(_HOST, 0)
-        print(server.address[1], flush=True)
-        try:
-            sys.stdin.read()
-        except KeyboardInterrupt:
-            pass  # Ctrl-C reaches the whole group; the parent says so
+        print(server.address[1], pool.backend, flush=True)
+        sys.stdin.read()
 
 
 def run(connections: int, depth: int, size: int, seconds: float) -> int:
@@ -44,12 +43,15 @@ def run(connections: int, depth: int, size: int, seconds: float) -> int:
     server_core, load_core = _cores()
     _allow_files()
     command = [sys.executable, "-c", _SERVER, str(Path(__file__).resolve().parent.parent), str(server_core)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
+    # A session of its own: Ctrl-C comes to this process alone, which ends the child by closing its standard input.
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
+    ) as child:
         try:
             assert child.stdin is not None
             assert child.stdout is not None
-            port = _read_port(child, child.stdout)
-            if port is None:
+            port, backend = _read_greeting(child, child.stdout)
+            if port == 0:
                 console.print("wawo: the server process did not start", style="red")
                 return 1
             before = os.sched_getaffinity(0) if load_core >= 0 else None
@@ -64,43 +66,73 @@ def run(connections: int, depth: int, size: int, seconds: float) -> int:
         finally:
             if child.poll() is None:
                 child.kill()
-    where = f"server on core {server_core}, load on core {load_core}" if server_core >= 0 else "not pinned to cores"
-    console.print(f"echo of {size} B, {connections} connections, {depth} deep, {result['seconds']:.1f} s; {where}")
-    console.print(_table(result, samples.ns_per_message()))
+    table = _table(console, result, samples)
+    table.add_section()
+    table.add_row("connections", f"{connections:,}")
+    table.add_row("messages under way on each", f"{depth:,}")
+    table.add_row("size of a message", f"{size:,} B")
+    table.add_row("backend of the server", backend)
+    table.add_row("python", _python())
+    table.add_row("cores", f"server {server_core}, load {load_core}" if server_core >= 0 else "shared by both")
+    console.print(f"echo of {size} B, {connections} connections, {depth} deep, {result['seconds']:.1f} s")
+    console.print(table)
     return 0 if result["messages"] and not result["errors"] else 1
 
 
-def _read_port(child: subprocess.Popen[str], stream: IO[str]) -> int | None:
-    """The child's first line; a child that hangs is ended, which ends the line as well."""
+def _read_greeting(child: subprocess.Popen[str], stream: IO[str]) -> tuple[int, str]:
+    """Port and backend from the child's first line; a child that hangs is ended, and (0, "") returned."""
     timer = threading.Timer(_START_SECONDS, child.kill)
     timer.start()
     try:
-        line = stream.readline().strip()
+        port, _, backend = stream.readline().strip().partition(" ")
     finally:
         timer.cancel()
         timer.join()
-    return int(line) if line.isdigit() else None
+    return (int(port), backend) if port.isdigit() else (0, "")
+
+
+class _Point(NamedTuple):
+    seconds: float
+    messages: int
+    server_ns: int | None  # CPU time so far
+    load_ns: int
 
 
 @dataclass
 class _Samples:
-    """CPU time of the server against messages, so that connecting and ending do not count."""
+    """CPU time beside the count of messages, while measuring: connecting, warm-up and ending are in neither."""
 
     pid: int
-    points: list[tuple[int, int]] = field(default_factory=list)
+    points: list[_Point] = field(default_factory=list)
 
-    def take(self, messages: int) -> None:
-        if self.points and messages < self.points[-1][0]:
-            self.points.clear()  # the warm-up is over, counting begins anew
-        cpu = _cpu_ns(self.pid)
-        if cpu is not None:
-            self.points.append((messages, cpu))
+    def take(self, seconds: float, messages: int) -> None:
+        if seconds > 0 and (not self.points or seconds > self.points[-1].seconds):
+            self.points.append(_Point(seconds, messages, _cpu_ns(self.pid), time.process_time_ns()))
+
+    def rate(self) -> float:
+        """Messages a second between the last two points."""
+        a, b = self.points[-2:]
+        return (b.messages - a.messages) / (b.seconds - a.seconds)
 
     def ns_per_message(self) -> float | None:
-        if len(self.points) < 2 or self.points[-1][0] == self.points[0][0]:
+        """CPU time of the server for one message."""
+        if not self.points or self.points[-1].messages == self.points[0].messages:
             return None
-        (first, start), (last, end) = self.points[0], self.points[-1]
-        return (end - start) / (last - first)
+        a, b = self.points[0], self.points[-1]
+        if a.server_ns is None or b.server_ns is None:
+            return None
+        return (b.server_ns - a.server_ns) / (b.messages - a.messages)
+
+    def busy(self) -> str:
+        """How much of a core the two processes used."""
+        if len(self.points) < 2:
+            return "not known"
+        a, b = self.points[0], self.points[-1]
+        wall = (b.seconds - a.seconds) * 1e9
+        load = f"load {(b.load_ns - a.load_ns) / wall:.0%}"
+        if a.server_ns is None or b.server_ns is None:
+            return load
+        return f"server {(b.server_ns - a.server_ns) / wall:.0%}, {load}"
 
 
 def _load(
@@ -108,14 +140,16 @@ def _load(
 ) -> tuple[_Samples, dict[str, Any]]:
     samples = _Samples(pid)
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[rate]}"), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
-        bar = progress.add_task(f"{connections} connections", total=seconds, rate="connecting")
-        began = time.monotonic()
+    # The load calls often enough: a thread that refreshes would only take time from its core.
+    live = Progress(*columns, console=console, transient=True, auto_refresh=False, disable=not console.is_terminal)
+    with live as progress:
+        bar = progress.add_task(f"{connections:,} connections", total=seconds, rate="connecting, warming up")
 
         def show(elapsed: float, messages: int) -> None:
-            samples.take(messages)
-            rate = f"{messages / elapsed:,.0f} messages/s" if elapsed > 0 and messages else "warming up"
-            progress.update(bar, completed=min(elapsed, seconds), rate=rate)
+            samples.take(elapsed, messages)
+            if len(samples.points) > 1:
+                progress.update(bar, completed=elapsed, rate=f"{samples.rate():,.0f} messages/s")
+            progress.refresh()
 
         result = _native.load(
             _HOST,
@@ -127,29 +161,44 @@ def _load(
             warmup=min(_WARMUP_SECONDS, seconds),
             progress=show,
         )
-    if not result["messages"]:
-        console.print(f"no message came back in {time.monotonic() - began:.1f} s", style="red")
     return samples, result
 
 
-def _table(result: dict[str, Any], cpu: float | None) -> Table:
-    table = Table()
-    table.add_column("measure")
-    table.add_column("value", justify="right")
-    table.add_row("messages", f"{result['messages']:,}")
-    table.add_row("messages/s", f"{result['messages'] / max(result['seconds'], 1e-9):,.0f}")
-    table.add_row("server CPU for each message", f"{cpu / 1000:.2f} µs" if cpu is not None else "not known here")
+def _table(console: Console, result: dict[str, Any], samples: _Samples) -> Table:
+    micro = "µs" if console.encoding.startswith("utf") else "us"
+    cpu = samples.ns_per_message()
+    errors = f"{result['errors']:,}"
+    if result["errors"]:
+        errors += f" (first: {os.strerror(result['error'])})"
+    table = Table(show_header=False)
+    table.add_column()
+    table.add_column(justify="right")
+    table.add_row("messages/s", f"{result['messages'] / max(result['seconds'], 1e-9):,.0f}", style="bold")
+    cpu_text = f"{cpu / 1000:.2f} {micro}" if cpu is not None else "not known here"
+    table.add_row("server CPU for each message", cpu_text, style="bold")
     for name, key in (("p50", "p50_ns"), ("p99", "p99_ns"), ("p99.9", "p999_ns"), ("longest", "max_ns")):
-        table.add_row(f"latency {name}", f"{result[key] / 1000:,.1f} µs")
-    table.add_row("errors", f"{result['errors']:,}")
+        table.add_row(f"latency {name}", f"{result[key] / 1000:,.1f} {micro}")
+    table.add_row("messages", f"{result['messages']:,}")
+    table.add_row("busy", samples.busy())
+    table.add_row("errors", errors, style="red" if result["errors"] else None)
     return table
 
 
+def _python() -> str:
+    gil = getattr(sys, "_is_gil_enabled", lambda: True)()
+    return f"{platform.python_implementation()} {platform.python_version()}, GIL {'on' if gil else 'off'}"
+
+
 def _cpu_ns(pid: int) -> int | None:
-    """CPU time of all threads of a process in nanoseconds; None where the system does not tell."""
+    """CPU time of a process, up to this moment; None where the system does not tell.
+
+    The clock is the one of clock_getcpuclockid(3). /proc/<pid>/schedstat would lag behind by up to a tick.
+    """
+    if sys.platform != "linux":
+        return None
     try:
-        return sum(int(path.read_text().split()[0]) for path in Path(f"/proc/{pid}/task").glob("*/schedstat")) or None
-    except (OSError, ValueError, IndexError):
+        return time.clock_gettime_ns(~pid << 3 | 2)
+    except OSError:
         return None
 
 
@@ -158,7 +207,24 @@ def _cores() -> tuple[int, int]:
     if not hasattr(os, "sched_getaffinity"):
         return -1, -1
     usable = sorted(os.sched_getaffinity(0))
-    return (usable[0], usable[1]) if len(usable) > 1 else (-1, -1)
+    if len(usable) < 2:
+        return -1, -1
+    twins = _twins(usable[0])
+    apart = [core for core in usable[1:] if core not in twins]
+    return usable[0], (apart or usable[1:])[0]
+
+
+def _twins(core: int) -> set[int]:
+    """The logical cores that share the physical one with core, where the system tells."""
+    try:
+        text = Path(f"/sys/devices/system/cpu/cpu{core}/topology/thread_siblings_list").read_text()
+        found: set[int] = set()
+        for part in text.strip().split(","):
+            first, _, last = part.partition("-")
+            found.update(range(int(first), int(last or first) + 1))
+    except (OSError, ValueError):
+        return {core}
+    return found
 
 
 def _allow_files() -> None:

@@ -495,8 +495,8 @@ cdef int load_progress(void *arg, int64_t elapsed_ns, uint64_t messages) noexcep
         return 1
 
 
-def load(str host, uint16_t port, *, uint32_t connections, uint32_t depth, size_t size, double seconds, double warmup,
-         progress):
+def load(str host not None, uint16_t port, *, uint32_t connections, uint32_t depth, size_t size, double seconds,
+         double warmup, progress):
     """Keep depth messages of size bytes in flight on each connection to an echo server; what was measured."""
     cdef wawo_load_options o
     cdef wawo_load_result r
@@ -514,7 +514,7 @@ def load(str host, uint16_t port, *, uint32_t connections, uint32_t depth, size_
         raise state[1]
     if rc == WAWO_EINVAL and r.errors == 0:
         raise ValueError(f"connections must be 1 to {WAWO_LOAD_CONNECTIONS_MAX:,}, depth 1 to {WAWO_LOAD_DEPTH_MAX:,}, "
-                         f"depth * size 1 to {WAWO_LOAD_FLIGHT_MAX:,}, not {connections:,}, {depth:,}, {depth * size:,}")
+                         f"depth * size 1 to {WAWO_LOAD_FLIGHT_MAX:,}, not {connections:,}, {depth:,} and {size:,}")
     if rc != 0:
         raise os_error(rc, f"load of {host} port {port}")
     return {"messages": r.messages, "seconds": r.elapsed_ns / 1e9, "p50_ns": r.p50_ns, "p99_ns": r.p99_ns,

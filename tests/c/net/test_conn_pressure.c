@@ -41,6 +41,7 @@ TEST_EACH_BACKEND(echo_pauses_itself_above_high_water, backend)
     party_start(&server);
     fd = kit_connect(server.port);
     kit_start(&t, write_main, &fd);
+    party_wait(&server, WAWO_ON_ACCEPT, 1);
     do
         wawo_endpoint_stats(server.endpoint, &st);
     while (st.receive_pauses == 0);

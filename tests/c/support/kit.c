@@ -45,11 +45,13 @@ static void set_blocking(int fd)
 int kit_listen_at(const char *host, uint16_t *port, int backlog)
 {
     struct wawo_addr a;
-    int fd;
+    int fd, on = 1;
 
     ASSERT_EQ(wawo_addr_parse(&a, host, *port), 0);
     fd = wawo_os_socket(a.family);
     ASSERT_GE(fd, 0);
+    /* Else a machine full of TIME_WAIT has no port left. */
+    ASSERT_EQ(setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on), 0);
     ASSERT_EQ(wawo_os_bind(fd, &a), 0);
     ASSERT_EQ(wawo_os_listen(fd, backlog), 0);
     ASSERT_EQ(wawo_os_local_addr(fd, &a), 0);

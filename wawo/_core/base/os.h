@@ -45,6 +45,9 @@ struct wawo_iov {
 /* A new TCP socket. */
 int wawo_os_socket(int family);
 int wawo_os_bind(int fd, const struct wawo_addr *a);
+/* Binds what will connect. Port 0 is chosen no sooner than by the connect, which shares ports between destinations: a
+ * bind alone would keep the port from all others, and search long for a free one. */
+int wawo_os_bind_source(int fd, const struct wawo_addr *a);
 int wawo_os_listen(int fd, int backlog);
 /* The new fd; *peer may be left with WAWO_AF_NONE for families without addresses. */
 int wawo_os_accept(int fd, struct wawo_addr *peer);

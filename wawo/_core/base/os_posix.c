@@ -180,6 +180,17 @@ int wawo_os_bind(int fd, const struct wawo_addr *a)
     return bind(fd, &u.sa, len) == 0 ? 0 : -errno;
 }
 
+int wawo_os_bind_source(int fd, const struct wawo_addr *a)
+{
+#ifdef IP_BIND_ADDRESS_NO_PORT
+    int one = 1;
+
+    if (a->port == 0)
+        (void)setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof one);
+#endif
+    return wawo_os_bind(fd, a);
+}
+
 int wawo_os_listen(int fd, int backlog)
 {
     return listen(fd, backlog) == 0 ? 0 : -errno;

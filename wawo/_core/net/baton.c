@@ -8,7 +8,8 @@ enum { SPINS = 200 }; /* some 10 µs */
 static uint32_t taken;   /* atomic */
 static uint32_t waiters; /* atomic; changed under the lock */
 static struct wawo_mutex lock = {PTHREAD_MUTEX_INITIALIZER};
-static struct wawo_cond given = {PTHREAD_COND_INITIALIZER};
+static struct wawo_cond given; /* made by the first who waits: a static one would count another clock */
+static bool given_made;
 
 bool wawo_baton_try(void)
 {
@@ -33,6 +34,10 @@ void wawo_baton_wait(int64_t timeout_ns)
     if (spin())
         return;
     wawo_mutex_lock(&lock);
+    if (!given_made) {
+        wawo_cond_init(&given);
+        given_made = true;
+    }
     wawo_add(&waiters, 1);
     if (wawo_load_full(&taken) != 0)
         (void)wawo_cond_wait_for(&given, &lock, timeout_ns);
@@ -55,4 +60,5 @@ void wawo_baton_after_fork(void)
     wawo_store(&taken, 0);
     wawo_store(&waiters, 0);
     wawo_mutex_init(&lock);
+    given_made = false;
 }

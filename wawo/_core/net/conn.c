@@ -747,7 +747,7 @@ void wawo_conn_wanted(struct wawo_conn *c, uint32_t wants)
 {
     if (c->state >= WAWO_CONN_DETACHING)
         return;
-    if (wawo_load_relaxed(&c->share->posted) != 0)
+    if (wants & WAWO_WANT_SEND) /* not by `posted`: a loan of no bytes waits too */
         take_posts(c);
     if (wants & WAWO_WANT_PAUSE) {
         if (wawo_share_paused(c->share)) {

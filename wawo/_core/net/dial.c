@@ -124,7 +124,7 @@ static int attempt_new(struct wawo_dial *d, const struct wawo_addr *to)
     if (from.family == WAWO_AF_NONE)
         from.family = to->family; /* a port alone: any address */
     if (d->local.family != WAWO_AF_NONE || from.port != 0)
-        err = wawo_os_bind(fd, &from);
+        err = wawo_os_bind_source(fd, &from);
     if (err == 0)
         err = wawo_os_tune_tcp(fd, o->no_delay, o->keepalive_idle_s, o->keepalive_interval_s);
     a = err == 0 ? wawo_alloc_zero(sizeof *a) : NULL;

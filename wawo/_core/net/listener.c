@@ -143,14 +143,16 @@ static void accepted(struct wawo_listener *l, int fd, const struct wawo_addr *pe
         l->waiting[l->waiting_count++] = (struct wawo_waiting){fd, *peer};
     else if (err != 0)
         reject(l, fd);
-    if (!o->close_when_full && !l->paused && wawo_endpoint_count(l->branch->endpoint) >= o->max_connections)
+    if (o->close_when_full || l->paused)
+        return;
+    /* Room may have come meanwhile from another loop: whoever waits needs the pause, which that loop's call ends. */
+    if (l->waiting_count > 0 || wawo_endpoint_count(l->branch->endpoint) >= o->max_connections)
         pause_accepting(l, false);
 }
 
 void wawo_listener_resume(struct wawo_listener *l)
 {
     struct wawo_loop *loop = loop_of(l);
-
     unsigned placed = 0;
 
     if (!l->paused || l->branch->stopping || l->sock.fd < 0)

@@ -1,8 +1,8 @@
 /* F4 load: keeps messages in flight against an echo server. A second user of the face that the binding uses, wawo.h:
  * nothing of this floor's inside is known here.
  *
- * All connections are dialled, a few at a time, and each has one message answered before the flight begins. From then on
- * the loop's thread alone counts and answers; the thread that called waits, reports, and ends it. */
+ * All connections are dialled, a few at a time, and each has one message answered before the flight begins. From then
+ * on the loop's thread alone counts and answers; the thread that called waits, reports, and ends it. */
 #include "../wawo.h"
 
 #include "../base/alloc.h"
@@ -19,7 +19,7 @@
 #define NEVER INT64_MAX
 enum {
     DIALLING = 100,        /* connections that have not had an answer: a listener's backlog is finite */
-    SOURCE_PORTS = 20000,  /* connections from one loopback address: its ports are finite too */
+    SOURCE_PORTS = 5000,   /* connections from one loopback address: its ports are finite too */
     PATTERN = 64 * 1024,   /* bytes that go out at most in one piece */
     LEND_MIN = 4 * 1024,   /* bytes: from here on lent, not copied */
     POOL_BYTES = 64 * 1024 * 1024
@@ -54,7 +54,7 @@ struct load {
     struct wawo_cond changed;
     int64_t moved_ns;            /* the caller's: when settled changed, and to what */
     uint32_t settled_seen;
-    bool begun, over, shut;      /* under the lock: messages leave; no more will come back; the endpoint has stopped */
+    bool begun, over, shut;      /* under the lock: messages leave; none will come back; the endpoint has stopped */
     struct wawo_histogram latency;
 };
 
@@ -458,6 +458,13 @@ static void fill_result(const struct load *l, int64_t elapsed, struct wawo_load_
     out->error = l->error != 0 || out->errors == 0 ? l->error : ETIMEDOUT;
 }
 
+static bool in_range(const struct wawo_load_options *o)
+{
+    return o->connections >= 1 && o->connections <= WAWO_LOAD_CONNECTIONS_MAX && o->depth >= 1 &&
+           o->depth <= WAWO_LOAD_DEPTH_MAX && o->size >= 1 && o->size <= WAWO_LOAD_FLIGHT_MAX / o->depth &&
+           o->warmup_ns >= 0 && o->measure_ns >= 1;
+}
+
 static void load_free(struct load *l)
 {
     wawo_cond_fini(&l->changed);
@@ -474,9 +481,7 @@ int wawo_load_run(const struct wawo_load_options *options, struct wawo_load_resu
     int rc;
 
     memset(out, 0, sizeof *out);
-    if (options->connections < 1 || options->connections > WAWO_LOAD_CONNECTIONS_MAX || options->depth < 1 ||
-        options->depth > WAWO_LOAD_DEPTH_MAX || options->size < 1 || options->size > WAWO_LOAD_FLIGHT_MAX / options->depth ||
-        options->warmup_ns < 0 || options->measure_ns < 1)
+    if (!in_range(options))
         return WAWO_EINVAL;
     l = wawo_alloc_zero(sizeof *l);
     if (l == NULL)

@@ -1,0 +1,267 @@
+/* Accepting: full, out of descriptors, hand-over to other loops. */
+#include "support/stage.h"
+
+#include "base/err.h"
+
+#include <errno.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+
+static void close_both(struct stage *s, struct party *server)
+{
+    party_finish(server);
+    stage_close(s);
+}
+
+static void open_limited(struct stage *s, struct party *server, const char *backend, unsigned loops, unsigned max,
+                         bool close_when_full)
+{
+    stage_open(s, backend, loops);
+    party_init(server, s, WAWO_SERVER);
+    server->options.max_connections = max;
+    server->options.close_when_full = close_when_full;
+    server->hook = hook_echo;
+    party_start(server);
+}
+
+static void answered(int fd)
+{
+    char got;
+
+    ASSERT_EQ(kit_read(fd, &got, 1), 1u);
+}
+
+/* In the end every one of the waiting is served, one after the other. */
+static void full_waits(const char *backend, unsigned loops)
+{
+    enum { CLIENTS = 30, MAX = 3 };
+    struct stage s;
+    struct party server;
+    struct wawo_endpoint_stats st;
+    int fds[CLIENTS], i;
+
+    open_limited(&s, &server, backend, loops, MAX, false);
+    for (i = 0; i < CLIENTS; i++) {
+        fds[i] = kit_connect(server.port);
+        kit_write(fds[i], "x", 1);
+    }
+    for (i = 0; i < CLIENTS; i++) {
+        answered(fds[i]);
+        ASSERT_LE(wawo_endpoint_count(server.endpoint), (unsigned)MAX);
+        kit_close(fds[i]);
+    }
+    party_wait(&server, WAWO_ON_CLOSE, CLIENTS);
+    ASSERT_EQ(party_count(&server, WAWO_ON_ACCEPT), (unsigned)CLIENTS);
+    wawo_endpoint_stats(server.endpoint, &st);
+    ASSERT_EQ(st.rejected, 0u);
+    ASSERT_GT(st.accept_pauses, 0u);
+    close_both(&s, &server);
+}
+
+TEST_EACH_BACKEND(full_waits_one_loop, backend)
+{
+    full_waits(backend, 1);
+}
+
+TEST_EACH_BACKEND(full_waits_two_loops, backend)
+{
+    full_waits(backend, 2);
+}
+
+TEST_EACH_BACKEND(stop_while_others_wait, backend)
+{
+    struct stage s;
+    struct party server;
+    int fds[20], i;
+
+    open_limited(&s, &server, backend, 2, 1, false);
+    for (i = 0; i < 20; i++)
+        fds[i] = kit_connect(server.port);
+    party_wait(&server, WAWO_ON_ACCEPT, 1);
+    close_both(&s, &server);
+    for (i = 0; i < 20; i++) {
+        int err = kit_read_end(fds[i], NULL);
+
+        ASSERT_TRUE(err == 0 || err == ECONNRESET);
+        kit_close(fds[i]);
+    }
+}
+
+TEST_EACH_BACKEND(full_closes, backend)
+{
+    struct stage s;
+    struct party server;
+    struct wawo_endpoint_stats st;
+    int one, two, err;
+
+    open_limited(&s, &server, backend, 1, 1, true);
+    one = kit_connect(server.port);
+    kit_write(one, "x", 1);
+    answered(one);
+    two = kit_connect(server.port);
+    err = kit_read_end(two, NULL);
+    ASSERT_TRUE(err == 0 || err == ECONNRESET);
+    wawo_endpoint_stats(server.endpoint, &st);
+    ASSERT_EQ(st.rejected, 1u);
+    kit_close(one);
+    party_wait(&server, WAWO_ON_CLOSE, 1);
+    KIT_UNTIL(wawo_endpoint_count(server.endpoint) == 0);
+    kit_close(two);
+    two = kit_connect(server.port);
+    kit_write(two, "x", 1);
+    answered(two);
+    kit_close(two);
+    close_both(&s, &server);
+}
+
+/* Out of descriptors: accepting backs off, is counted, and goes on. */
+TEST_EACH_BACKEND(out_of_descriptors, backend)
+{
+    struct rlimit old, few;
+    struct stage s;
+    struct party server;
+    struct wawo_endpoint_stats st;
+    int clients[8], i;
+
+    ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &old), 0);
+    open_limited(&s, &server, backend, 1, 100, false);
+    for (i = 0; i < 8; i++) {
+        clients[i] = wawo_os_socket(WAWO_AF_INET);
+        ASSERT_GE(clients[i], 0);
+    }
+    few = old;
+    few.rlim_cur = (rlim_t)clients[7] + 3; /* room for two accepted ones, more or less */
+    ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &few), 0);
+    for (i = 0; i < 8; i++) {
+        struct wawo_addr to;
+        int err;
+
+        ASSERT_EQ(wawo_addr_parse(&to, "127.0.0.1", server.port), 0);
+        err = wawo_os_connect(clients[i], &to);
+        ASSERT_TRUE(err == 0 || err == WAWO_AGAIN);
+    }
+    do
+        wawo_endpoint_stats(server.endpoint, &st);
+    while (st.accept_pauses < 2);
+    ASSERT_LT(st.accepts, 8u);
+    ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &old), 0);
+    party_wait(&server, WAWO_ON_ACCEPT, 8);
+    for (i = 0; i < 8; i++)
+        kit_close(clients[i]);
+    party_wait(&server, WAWO_ON_CLOSE, 8);
+    close_both(&s, &server);
+}
+
+/* A listening socket that breaks must not make the loop spin. */
+TEST_EACH_BACKEND(a_broken_listener_does_not_spin, backend)
+{
+    struct stage s;
+    struct party server;
+    struct wawo_loop_stats st;
+    uint64_t turns;
+    int fd, i;
+
+    stage_open(&s, backend, 1);
+    party_init(&server, &s, WAWO_SERVER);
+    party_start(&server);
+    fd = kit_listen(&server.port);
+    ASSERT_EQ(wawo_endpoint_listen(server.endpoint, fd, -1), 0);
+    i = kit_connect(server.port);
+    party_wait(&server, WAWO_ON_ACCEPT, 1);
+    ASSERT_EQ(shutdown(fd, SHUT_RD), 0); /* accept now says EINVAL, and the poller says readable */
+    kit_close(i);
+    party_wait(&server, WAWO_ON_CLOSE, 1);
+    wawo_engine_stats(s.threads, 0, &st);
+    turns = st.turns;
+    for (i = 0; i < 50; i++)
+        kit_tick(__FILE__, __LINE__, "", INT64_MAX);
+    wawo_engine_stats(s.threads, 0, &st);
+    ASSERT_LT(st.turns - turns, 30u);
+    close_both(&s, &server);
+}
+
+/* Connections spread over the loops, and those that stay where they were accepted do. */
+static void spread(const char *backend, int pinned)
+{
+    struct stage s;
+    struct party server;
+    struct wawo_loop_stats st[2];
+    int fds[20], i, fd;
+
+    stage_open(&s, backend, 2);
+    party_init(&server, &s, WAWO_SERVER);
+    server.hook = hook_echo;
+    party_start(&server);
+    fd = kit_listen(&server.port);
+    ASSERT_EQ(wawo_endpoint_listen(server.endpoint, fd, pinned), 0);
+    for (i = 0; i < 20; i++) {
+        fds[i] = kit_connect(server.port);
+        kit_write(fds[i], "x", 1);
+        answered(fds[i]);
+    }
+    for (i = 0; i < 2; i++)
+        wawo_engine_stats(s.threads, (unsigned)i, &st[i]);
+    if (pinned < 0)
+        ASSERT_EQ(st[0].connections, st[1].connections);
+    else
+        ASSERT_EQ(st[pinned].connections, 20u);
+    for (i = 0; i < 20; i++)
+        kit_close(fds[i]);
+    party_wait(&server, WAWO_ON_CLOSE, 20);
+    close_both(&s, &server);
+}
+
+TEST_EACH_BACKEND(two_loops_share_the_load, backend)
+{
+    spread(backend, -1);
+}
+
+TEST_EACH_BACKEND(a_pinned_listener_keeps_its_own, backend)
+{
+    spread(backend, 1);
+}
+
+/* Thousands that come to a loop which is busy in a callback are all told of: the batch has its bounds. */
+static void hook_slow_start(struct party *p, const struct wawo_event *e, struct actor *a)
+{
+    bool *blocked = p->arg;
+    int64_t until = wawo_os_now_ns() + 300 * WAWO_MSEC;
+
+    (void)a;
+    if (e->kind != WAWO_ON_ACCEPT || *blocked)
+        return;
+    *blocked = true;
+    while (wawo_os_now_ns() < until)
+        continue;
+}
+
+TEST_EACH_BACKEND(a_storm_of_peers_that_give_up_at_once, backend)
+{
+    enum { PEERS = 600 };
+    struct stage s;
+    struct party server;
+    bool blocked = false;
+    int i;
+
+    stage_open(&s, backend, 2);
+    party_init(&server, &s, WAWO_SERVER);
+    server.hook = hook_slow_start;
+    server.arg = &blocked;
+    server.mask |= 1u << WAWO_ON_SEND;
+    party_start(&server);
+    for (i = 0; i < PEERS; i++) {
+        int fd = kit_connect(server.port);
+
+        if (i % 2)
+            kit_reset(fd);
+        else
+            kit_close(fd);
+    }
+    i = kit_connect(server.port);
+    kit_write(i, "x", 1);
+    party_wait(&server, WAWO_ON_RECEIVE, 1);
+    kit_close(i);
+    KIT_UNTIL(wawo_endpoint_count(server.endpoint) == 0);
+    ASSERT_EQ(party_count(&server, WAWO_ON_ACCEPT), party_count(&server, WAWO_ON_CLOSE));
+    close_both(&s, &server);
+}
