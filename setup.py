@@ -1,6 +1,6 @@
 """Builds the one shared object, wawo/_core/_native; all that is static stands in pyproject.toml.
 
-It holds two Cython modules, _native and _connection, and the C core that both call: linked once, there is one core.
+It holds the Cython modules and the C core that they call: linked once, there is one core.
 
 WAWO_BUILD picks the flags: release (default), debug, asan, ubsan, tsan.
 """

@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from ._core import _native
+from ._core import _load
 from .cli import Echo
 from .iopool import IoPool
 from .server import TcpServer
@@ -57,7 +57,7 @@ def run(connections: int, depth: int, size: int, seconds: float) -> int:
             before = os.sched_getaffinity(0) if load_core >= 0 else None
             _pin(load_core)
             try:
-                samples, result = _load(console, child.pid, port, connections, depth, size, seconds)
+                samples, result = _measure(console, child.pid, port, connections, depth, size, seconds)
             finally:
                 if before is not None:
                     os.sched_setaffinity(0, before)
@@ -135,7 +135,7 @@ class _Samples:
         return f"server {(b.server_ns - a.server_ns) / wall:.0%}, {load}"
 
 
-def _load(
+def _measure(
     console: Console, pid: int, port: int, connections: int, depth: int, size: int, seconds: float
 ) -> tuple[_Samples, dict[str, Any]]:
     samples = _Samples(pid)
@@ -151,7 +151,7 @@ def _load(
                 progress.update(bar, completed=elapsed, rate=f"{samples.rate():,.0f} messages/s")
             progress.refresh()
 
-        result = _native.load(
+        result = _load.load(
             _HOST,
             port,
             connections=connections,

@@ -32,7 +32,7 @@ def default_threads() -> int:
 class IoPool:
     """Loops, each on a native thread of its own, which components may share: ``TcpServer(listener, io=pool)``.
 
-    ``threads`` is 1 to 512; None: 1 on a Python with a GIL, min(4, cores) without. ``backend`` and ``pool_memory``
+    ``threads`` is 1 to 256; None: 1 on a Python with a GIL, min(4, cores) without. ``backend`` and ``pool_memory``
     are as in Options. The threads, named wawo-io-N, start at once; ``close()``, the end of a ``with`` block or of the
     program ends them. A component without ``io=`` makes a pool of its own in ``start`` and closes it after its stop.
     """
@@ -44,7 +44,7 @@ class IoPool:
         self._runs: set[Run] = set()
         self._gone = "closed"
         if threads is not None:
-            check_integer("threads", threads, 1, 512)
+            check_integer("threads", threads, 1, 256)
         check_integer("pool_memory", pool_memory, MIB, TIB, " bytes")
         if backend is None:
             backend = check_backend("WAWO_BACKEND (from the environment)", os.environ.get("WAWO_BACKEND") or None)

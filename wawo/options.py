@@ -102,7 +102,7 @@ class Options:
     """
 
     io_threads: int | None = None
-    """Loops, each on a native thread of its own: 1 to 512. None: 1 for a client; else 1 on a Python with a GIL and
+    """Loops, each on a native thread of its own: 1 to 256. None: 1 for a client; else 1 on a Python with a GIL and
     min(4, cores) without. Not together with ``io=``."""
 
     view: bool = False
@@ -168,7 +168,7 @@ class Options:
 
     def __post_init__(self) -> None:
         if self.io_threads is not None:
-            check_integer("io_threads", self.io_threads, 1, 512)
+            check_integer("io_threads", self.io_threads, 1, 256)
         for name in ("view", "auto_pause", "no_delay", "reuse_port", "reuse_address", "dual_stack"):
             check_boolean(name, getattr(self, name))
         check_integer("max_connections", self.max_connections, 1, 5_000_000)

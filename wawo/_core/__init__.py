@@ -70,22 +70,23 @@ def _find() -> None:
     _fail(f"there is no compiled engine of wawo {__version__} for {python}: {command}")
 
 
-def _load_connection() -> None:
-    """Load the second module of the shared object, which the import system looks for in a file of its own."""
-    name = f"{__name__}._connection"
+def _add(name: str) -> None:
+    """Load a further module of the shared object, which the import system looks for in a file of its own."""
+    full = f"{__name__}.{name}"
     spec = importlib.util.find_spec("._native", __name__)
-    if spec is None or spec.origin is None or name in sys.modules:
+    if spec is None or spec.origin is None or full in sys.modules:
         return
-    loader = importlib.machinery.ExtensionFileLoader(name, spec.origin)
-    second = importlib.util.spec_from_file_location(name, spec.origin, loader=loader)
-    assert second is not None
-    module = importlib.util.module_from_spec(second)
-    sys.modules[name] = module
+    loader = importlib.machinery.ExtensionFileLoader(full, spec.origin)
+    added = importlib.util.spec_from_file_location(full, spec.origin, loader=loader)
+    assert added is not None
+    module = importlib.util.module_from_spec(added)
+    sys.modules[full] = module
     loader.exec_module(module)
 
 
 _find()
-_load_connection()
+_add("_connection")
+_add("_load")
 
 from . import _native  # noqa: E402  (there is nothing to import before it is found)
 

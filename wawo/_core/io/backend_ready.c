@@ -212,8 +212,10 @@ static ptrdiff_t ready_send(struct wawo_backend *b, struct wawo_sock *s)
     if (s->orders & ORDER_SEND)
         return 0; /* the kernel is full */
     n = write_out(b, s);
-    if (wawo_unlikely(s->out.head != NULL) && n >= 0)
+    if (wawo_unlikely(s->out.head != NULL) && n >= 0) {
         order(b, s, ORDER_SEND, 0);
+        wawo_ring_settle(&s->out, b->heap); /* the wait may be long */
+    }
     return n;
 }
 

@@ -60,18 +60,36 @@ struct wawo_conn *wawo_conn_new(struct wawo_branch *branch, struct wawo_share *s
     return c;
 }
 
-static int open_filter(struct wawo_conn *c)
+static void close_filters(struct wawo_conn *c)
 {
-    const struct wawo_filter_config *cfg = &c->branch->endpoint->framing;
+    struct wawo_filter *f;
 
-    if (cfg->ops == NULL)
-        return 0;
-    c->filter = wawo_alloc(cfg->ops->size);
-    if (c->filter == NULL)
-        return WAWO_ENOMEM;
-    c->filter->cfg = cfg;
-    c->filter->up = NULL;
-    cfg->ops->init(c->filter);
+    while ((f = c->filter) != NULL) {
+        c->filter = f->up;
+        f->cfg->ops->fini(f);
+        wawo_free(f);
+    }
+}
+
+/* The chain of this connection, lowest first. */
+static int open_filters(struct wawo_conn *c)
+{
+    const struct wawo_endpoint *e = c->branch->endpoint;
+    struct wawo_filter **link = &c->filter, *f;
+    unsigned i;
+
+    for (i = 0; i < e->filter_count; i++) {
+        f = wawo_alloc(e->filters[i].ops->size);
+        if (f == NULL) {
+            close_filters(c);
+            return WAWO_ENOMEM;
+        }
+        f->cfg = &e->filters[i];
+        f->up = NULL;
+        f->cfg->ops->init(f);
+        *link = f;
+        link = &f->up;
+    }
     return 0;
 }
 
@@ -80,7 +98,7 @@ int wawo_conn_open(struct wawo_conn *c, int fd, const struct wawo_addr *remote, 
 {
     struct wawo_share *s = c->share;
     struct wawo_net *net = net_of(c);
-    int err = open_filter(c);
+    int err = open_filters(c);
 
     if (err != 0)
         return err;
@@ -170,10 +188,7 @@ void wawo_conn_free(struct wawo_conn *c)
     wawo_table_close(&net->loop->table, c->sock.id);
     c->share->conn = NULL;
     wawo_share_drop(c->share);
-    if (c->filter != NULL) {
-        c->filter->cfg->ops->fini(c->filter);
-        wawo_free(c->filter);
-    }
+    close_filters(c);
     wawo_list_remove(&c->link);
     wawo_list_remove(&c->starving);
     wawo_slab_give(&net->conns, c);
@@ -391,32 +406,6 @@ static void break_stream(struct wawo_conn *c, int error)
     touch(c);
 }
 
-void wawo_conn_rise(struct wawo_conn *c, struct wawo_filter *from, const struct wawo_span *in, bool owned)
-{
-    struct wawo_event *e;
-    ptrdiff_t n;
-
-    if (from != NULL && from->up != NULL) {
-        n = from->up->cfg->ops->input(from->up, c, in);
-        if (owned)
-            wawo_chunk_drop(in->chunk);
-        if (n < 0)
-            break_stream(c, (int)n);
-        return;
-    }
-    wawo_bump(&c->branch->stats.messages_in, 1);
-    if (wawo_unlikely(!listened(c, WAWO_ON_RECEIVE))) {
-        if (owned)
-            wawo_chunk_drop(in->chunk);
-        return;
-    }
-    e = wawo_event_add(net_of(c), WAWO_ON_RECEIVE, c);
-    e->chunk = in->chunk;
-    e->ptr = in->ptr;
-    e->len = in->len;
-    e->owned = owned;
-}
-
 /* Hands the reference of a read's chunk to the last event that shows a part of it. */
 static void settle_reference(struct wawo_net *net, unsigned from, struct wawo_chunk *chunk)
 {
@@ -431,6 +420,36 @@ static void settle_reference(struct wawo_net *net, unsigned from, struct wawo_ch
         }
     }
     wawo_chunk_drop(chunk);
+}
+
+void wawo_conn_rise(struct wawo_conn *c, struct wawo_filter *from, const struct wawo_span *in, bool owned)
+{
+    struct wawo_event *e;
+    unsigned before;
+    ptrdiff_t n;
+
+    if (from != NULL && from->up != NULL) {
+        before = net_of(c)->batch.count;
+        n = c->broken == 0 ? from->up->cfg->ops->input(from->up, c, in) : (ptrdiff_t)in->len;
+        if (owned)
+            settle_reference(net_of(c), before, in->chunk);
+        if (n < 0)
+            break_stream(c, (int)n);
+        else
+            WAWO_CHECK((size_t)n == in->len); /* only the lowest may leave a rest */
+        return;
+    }
+    wawo_bump(&c->branch->stats.messages_in, 1);
+    if (wawo_unlikely(!listened(c, WAWO_ON_RECEIVE))) {
+        if (owned)
+            wawo_chunk_drop(in->chunk);
+        return;
+    }
+    e = wawo_event_add(net_of(c), WAWO_ON_RECEIVE, c);
+    e->chunk = in->chunk;
+    e->ptr = in->ptr;
+    e->len = in->len;
+    e->owned = owned;
 }
 
 /* Runs bytes up the chain until they are used up or the batch is full; takes over the chunk's reference. What is left
@@ -694,7 +713,6 @@ void wawo_conn_flush(struct wawo_conn *c)
         sent(c, (size_t)n);
         publish_queued(c);
         if (wawo_unlikely(c->sock.out.bytes > 0)) {
-            wawo_ring_settle(&c->sock.out, &net->loop->heap);
             if (c->above && c->branch->endpoint->options.auto_pause && !(c->pauses & WAWO_PAUSE_WATER) &&
                 c->state == WAWO_CONN_OPEN)
                 pause_for(c, WAWO_PAUSE_WATER);
@@ -707,10 +725,11 @@ void wawo_conn_flush(struct wawo_conn *c)
 /* The end of the stream, well-formed or not, once all before it is delivered. */
 static void finish_input(struct wawo_conn *c)
 {
+    struct wawo_filter *f;
     int err = c->broken;
 
-    if (err == 0 && c->filter != NULL)
-        err = -c->filter->cfg->ops->finish(c->filter);
+    for (f = c->filter; f != NULL && err == 0; f = f->up)
+        err = -f->cfg->ops->finish(f);
     begin_close(c, err != 0 ? WAWO_OP_RECEIVE : WAWO_OP_CLOSE, err);
     wawo_conn_flush(c);
 }

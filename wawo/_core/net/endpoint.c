@@ -31,7 +31,8 @@ struct wawo_endpoint *wawo_endpoint_new(struct wawo_threads *t, enum wawo_role r
         return NULL;
     }
     e->options = *options;
-    e->framing = cfg;
+    if (cfg.ops != NULL)
+        e->filters[e->filter_count++] = cfg;
     e->role = role;
     e->mask = mask;
     e->user = user;

@@ -42,7 +42,8 @@ struct wawo_branch {
 
 struct wawo_endpoint {
     struct wawo_options options;
-    struct wawo_filter_config framing;
+    struct wawo_filter_config filters[WAWO_FILTERS_MAX]; /* lowest first; none: raw bytes */
+    unsigned filter_count;
     enum wawo_role role;
     unsigned mask; /* events that are listened to */
     void *user;
@@ -59,13 +60,16 @@ struct wawo_endpoint {
     struct wawo_branch branches[];
 };
 
-/* Puts the envelope around a message of `len` bytes; any thread. */
+/* The envelopes of all filters around a message of `len` bytes, the lowest outermost; any thread. */
 static inline int wawo_endpoint_seal(const struct wawo_endpoint *e, size_t len, struct wawo_envelope *out)
 {
-    if (e->framing.ops != NULL)
-        return e->framing.ops->seal(&e->framing, len, out);
-    out->head_len = 0;
-    return 0;
+    if (wawo_likely(e->filter_count == 0)) {
+        out->head_len = 0;
+        return 0;
+    }
+    if (wawo_likely(e->filter_count == 1))
+        return e->filters[0].ops->seal(&e->filters[0], len, out);
+    return wawo_filter_seal_all(e->filters, e->filter_count, len, out);
 }
 
 /* Books a connection on a branch: WAWO_ECLOSED when stopping, WAWO_ENOBUFS at max_connections. Any thread. */

@@ -1,6 +1,26 @@
 #include "filter.h"
 
+#include "../base/check.h"
 #include "../base/err.h"
+
+int wawo_filter_seal_all(const struct wawo_filter_config *filters, unsigned count, size_t len,
+                         struct wawo_envelope *out)
+{
+    struct wawo_envelope outer;
+    int err;
+
+    out->head_len = 0;
+    while (count-- > 0) { /* from the listener down to the wire */
+        err = filters[count].ops->seal(&filters[count], out->head_len + len, &outer);
+        if (err != 0)
+            return err;
+        WAWO_CHECK(outer.head_len + out->head_len <= WAWO_HEAD_ROOM);
+        memcpy(outer.head + outer.head_len, out->head, out->head_len);
+        outer.head_len = (uint8_t)(outer.head_len + out->head_len);
+        *out = outer;
+    }
+    return 0;
+}
 
 int wawo_filter_config(struct wawo_filter_config *cfg, const struct wawo_framing *framing)
 {

@@ -7,6 +7,7 @@
 #ifndef WAWO_NET_FILTER_H
 #define WAWO_NET_FILTER_H
 
+#include "../mem/ring.h"
 #include "../proto/length.h"
 #include "../wawo.h"
 
@@ -19,11 +20,14 @@ struct wawo_span {
     size_t len;
 };
 
-/* What goes around a message on the wire. */
+/* What goes in front of a message on the wire; what goes behind it, or needs to see it, comes with the framing that
+ * needs it. */
 struct wawo_envelope {
-    uint8_t head[16];
+    uint8_t head[WAWO_HEAD_ROOM];
     uint8_t head_len;
 };
+
+enum { WAWO_FILTERS_MAX = 4 };
 
 /* One framing with its parameters, shared by all connections of an endpoint; immutable. */
 struct wawo_filter_config {
@@ -38,8 +42,9 @@ struct wawo_filter_ops {
     size_t size; /* of the state, struct wawo_filter included */
     void (*init)(struct wawo_filter *f);
     void (*fini)(struct wawo_filter *f);
-    /* Takes bytes from below: how many it consumed (it may stop between messages once the batch is full; the rest comes
-     * again), or a negative code that ends the connection. Keeps bytes only by a copy or a reference of the chunk. */
+    /* Takes bytes from below: how many it consumed, or a negative code that ends the connection. While wawo_conn_full()
+     * says so the lowest filter may stop between messages, the rest comes again; those above take all they are given.
+     * Keeps bytes only by a copy or a reference of the chunk. */
     ptrdiff_t (*input)(struct wawo_filter *f, struct wawo_conn *c, const struct wawo_span *in);
     /* The stream has ended: 0, or WAWO_EBADMSG in the middle of a message. */
     int (*finish)(struct wawo_filter *f);
@@ -54,6 +59,9 @@ struct wawo_filter {
 
 extern const struct wawo_filter_ops wawo_filter_length;
 
+/* See wawo_endpoint_seal. WAWO_EMSGSIZE over the limit of any. */
+int wawo_filter_seal_all(const struct wawo_filter_config *filters, unsigned count, size_t len,
+                         struct wawo_envelope *out);
 /* The filter for a framing; cfg->ops NULL for raw bytes. WAWO_EINVAL for parameters that make no sense. */
 int wawo_filter_config(struct wawo_filter_config *cfg, const struct wawo_framing *framing);
 

@@ -110,7 +110,7 @@ static ptrdiff_t length_input(struct wawo_filter *f, struct wawo_conn *c, const 
             ptr += taken;
             continue;
         }
-        if (wawo_unlikely(wawo_conn_full(c)))
+        if (wawo_unlikely(f == c->filter && wawo_conn_full(c)))
             break;
         n = -1;
         if (wawo_likely(end - ptr >= cfg->size)) {
