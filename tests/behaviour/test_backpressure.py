@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import socket
 import threading
 from typing import Any
 
@@ -35,9 +34,8 @@ def test_echo_with_a_peer_that_does_not_read(backend: str, auto_pause: bool) -> 
     log = Log(OnReceive=echo)
     options: dict[str, Any] = {"high_water": 256 * KIB, "low_water": 64 * KIB, "auto_pause": auto_pause}
     data = pattern(40 * MIB)
-    with serving(log, backend, **options) as server, dial(server, receive_buffer=64 * KIB) as peer:
+    with serving(log, backend, **options) as server, dial(server) as peer:
         conn = log.conn()
-        peer.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 16 * KIB)
         sender = threading.Thread(target=peer.sendall, args=(data,))
         sender.start()
         if auto_pause:
@@ -171,7 +169,7 @@ def test_full_at_max_pending_total(backend: str, threads: int) -> None:
         conns = [log.conn(number) for number in range(6)]
         for round in range(3):
             full: set[wawo.Connection] = set()
-            while len(full) < 6:
+            while len(full) < len(set(conns)):
                 for conn in conns:
                     assert conn.pending + step <= 16 * MIB, "the limit of one connection came first"
                     try:
@@ -179,7 +177,7 @@ def test_full_at_max_pending_total(backend: str, threads: int) -> None:
                         full.clear()
                     except wawo.SendBufferFull:
                         full.add(conn)
-            pending = sum(conn.pending for conn in conns)
+            pending = sum(conn.pending for conn in set(conns))
             assert 20 * MIB - 2 * step < pending <= 20 * MIB
             ended = conns[round]  # an end of any kind gives its share back
             assert ended.remote_address is not None

@@ -3,6 +3,7 @@
 
 #include "base/atomic.h"
 #include "base/err.h"
+#include "io/threads.h"
 
 #include <errno.h>
 #include <sys/resource.h>
@@ -30,11 +31,13 @@ static void hook_keep(struct party *p, const struct wawo_event *e, struct actor 
     struct keeper *k = p->arg;
 
     (void)a;
-    if (e->kind != WAWO_ON_RECEIVE || k->count == 256)
+    if (e->kind != WAWO_ON_RECEIVE)
         return;
-    wawo_chunk_hold(e->chunk); /* not exported: on the pool's account */
     wawo_mutex_lock(&p->stage->lock);
-    k->held[k->count++] = e->chunk;
+    if (k->count < 256) {
+        wawo_chunk_hold(e->chunk); /* not exported: on the pool's account */
+        k->held[k->count++] = e->chunk;
+    }
     wawo_mutex_unlock(&p->stage->lock);
 }
 
@@ -96,10 +99,16 @@ TEST_EACH_BACKEND(memory_limit_pauses_receiving, backend)
 static void hook_keep_and_answer(struct party *p, const struct wawo_event *e, struct actor *a)
 {
     static uint8_t answer[4 * MIB];
+    struct keeper *k = p->arg;
+    struct wawo_chunk *c;
 
     hook_keep(p, e, a);
-    if (e->kind == WAWO_ON_RECEIVE && a->received >= 2 * MIB - 200000 && a->scratch[1] == 0) {
+    if (e->kind == WAWO_ON_RECEIVE && a->scratch[1] == 0) {
         a->scratch[1] = 1;
+        wawo_mutex_lock(&p->stage->lock);
+        while ((c = wawo_pool_take(p->stage->threads->loops[0].heap.pool, 0)) != NULL)
+            k->held[k->count++] = c;
+        wawo_mutex_unlock(&p->stage->lock);
         kit_fill(answer, sizeof answer, 0);
         ASSERT_EQ(wawo_share_send(e->share, answer, sizeof answer), 1);
         ASSERT_TRUE(wawo_share_close(e->share));
@@ -320,7 +329,10 @@ TEST_EACH_BACKEND(two_engines_side_by_side, backend)
 /* The child closes what it inherited and may start anew; the parent goes on undisturbed. */
 TEST_EACH_BACKEND(after_fork, backend)
 {
-    struct stage s, fresh;
+    struct stage s;
+#ifndef __SANITIZE_THREAD__
+    struct stage fresh;
+#endif
     struct party server;
     char got[4];
     pid_t child;
@@ -338,9 +350,11 @@ TEST_EACH_BACKEND(after_fork, backend)
     if (child == 0) {
         wawo_after_fork_child();
         ASSERT_EQ(wawo_live_threads(), 0u);
+#ifndef __SANITIZE_THREAD__ /* it cannot follow threads that a child of many threads starts */
         stage_open(&fresh, backend, 1);
         ASSERT_TRUE(wawo_engine_stop(fresh.threads, WAWO_SEC));
         wawo_engine_drop(fresh.threads);
+#endif
         _exit(0);
     }
     ASSERT_EQ(waitpid(child, &status, 0), child);

@@ -49,7 +49,7 @@ static void place(struct wawo_wheel *w, struct wawo_timer *t)
 void wawo_timer_set(struct wawo_wheel *w, struct wawo_timer *t, int64_t due_ns)
 {
     wawo_timer_cancel(w, t);
-    t->due = (due_ns + WAWO_MSEC - 1) / WAWO_MSEC;
+    t->due = due_ns / WAWO_MSEC + (due_ns % WAWO_MSEC > 0); /* rounded up */
     if (t->due <= w->now)
         t->due = w->now + 1;
     if (t->due - w->now >= SPAN - WAWO_WHEEL_SLOTS)

@@ -1,0 +1,166 @@
+/* A whole life of an engine with the n-th allocation failing, for every n until nothing fails any more: whatever comes of
+ * it, no crash, no hang, no leak. */
+#include "support/stage.h"
+
+#include "base/alloc.h"
+#include "base/atomic.h"
+#include "base/err.h"
+
+#include <errno.h>
+
+enum { MESSAGE = 3000 };
+
+/* Blocks as the tests' own sockets do not: a connection may have been closed for want of memory. */
+static bool try_exchange(uint16_t port)
+{
+    struct wawo_addr to;
+    uint8_t bytes[MESSAGE];
+    size_t got = 0;
+    ptrdiff_t n = 1;
+    int fd = kit_connect(port);
+
+    ASSERT_EQ(wawo_addr_parse(&to, "127.0.0.1", port), 0);
+    kit_fill(bytes, sizeof bytes, 0);
+    (void)wawo_os_send(fd, "\x0b", 1); /* the header in two reads: the frame is put together in a block of its own */
+    (void)wawo_os_send(fd, "\xb8", 1);
+    (void)wawo_os_send(fd, bytes, 1000);
+    (void)wawo_os_send(fd, bytes + 1000, MESSAGE - 1000);
+    (void)wawo_os_shutdown_write(fd);
+    while (got < MESSAGE + 2 && (n = wawo_os_recv(fd, bytes, sizeof bytes)) > 0)
+        got += (size_t)n;
+    ASSERT_NE(n, -EAGAIN); /* ended one way or the other */
+    kit_close(fd);
+    return got == MESSAGE + 2;
+}
+
+static void hook_echo_if_it_can(struct party *p, const struct wawo_event *e, struct actor *a)
+{
+    int rc;
+
+    (void)p;
+    (void)a;
+    if (e->kind != WAWO_ON_RECEIVE)
+        return;
+    rc = wawo_share_send(e->share, e->ptr, e->len);
+    if (rc == 1)
+        return;
+    ASSERT_TRUE(rc == WAWO_ENOMEM || rc == WAWO_ENOBUFS || rc == 0);
+    (void)wawo_share_close(e->share);
+}
+
+/* Whether all of it worked. */
+static bool serve(struct stage *s)
+{
+    struct party server;
+    bool good;
+
+    party_init(&server, s, WAWO_SERVER);
+    party_framed(&server, 2, 65535);
+    server.hook = hook_echo_if_it_can;
+    server.options.close_timeout_ns = WAWO_SEC;
+    if (party_try_start(&server) != 0)
+        return false;
+    good = try_exchange(server.port);
+    party_finish(&server);
+    return good;
+}
+
+static void hook_agent(struct party *p, const struct wawo_event *e, struct actor *a)
+{
+    (void)p;
+    (void)a;
+    if (e->kind == WAWO_ON_CONNECT && wawo_share_send(e->share, "hello", 5) != 1)
+        (void)wawo_share_close(e->share);
+    if (e->kind == WAWO_ON_RECEIVE)
+        (void)wawo_share_close(e->share);
+}
+
+static bool dial(struct stage *s, const char *host)
+{
+    struct party agent;
+    struct wawo_share *share = NULL;
+    uint16_t port;
+    int fd, listener = kit_listen(&port);
+    bool good;
+
+    party_init(&agent, s, WAWO_AGENT);
+    agent.hook = hook_agent;
+    agent.options.close_timeout_ns = WAWO_SEC;
+    if (party_try_start(&agent) != 0) {
+        kit_close(listener);
+        return false;
+    }
+    good = party_dial(&agent, host, port, 0, &share) == 0;
+    if (good) {
+        (void)wawo_share_send(share, "from another thread", 19);
+        KIT_UNTIL(party_count(&agent, WAWO_ON_CONNECT) + party_count(&agent, WAWO_ON_CLOSE) > 0);
+        good = party_count(&agent, WAWO_ON_CONNECT) == 1;
+        if (good) {
+            fd = kit_accept(listener);
+            (void)wawo_os_send(fd, "answer", 6);
+            (void)wawo_share_close(share);
+            (void)kit_read_end(fd, NULL);
+            kit_close(fd);
+        }
+        party_wait(&agent, WAWO_ON_CLOSE, 1);
+        good = good && agent.error == 0;
+        wawo_share_drop(share);
+    }
+    party_finish(&agent);
+    kit_close(listener);
+    return good;
+}
+
+/* true: it ran through without a failure. */
+static bool life(const char *backend, unsigned loops, size_t n, const char *host)
+{
+    struct stage s;
+    unsigned before = kit_open_fds();
+    size_t calls;
+    bool good;
+    int err;
+
+    wawo_alloc_fail_at(n);
+    err = stage_open_with(&s, backend, loops, 1 << 20);
+    good = err == 0;
+    if (good) {
+        good = serve(&s);
+        good = dial(&s, host) && good;
+        stage_close(&s);
+    } else {
+        ASSERT_EQ(err, WAWO_ENOMEM);
+    }
+    calls = wawo_alloc_calls();
+    wawo_alloc_fail_at(0);
+    ASSERT_EQ(wawo_live_shares(), 0u);
+    ASSERT_EQ(wawo_live_chunks(), 0u);
+    KIT_UNTIL(wawo_alloc_live() == 0);
+    ASSERT_EQ(kit_open_fds(), before);
+    if (calls < n)
+        ASSERT_TRUE(good); /* nothing failed */
+    return calls < n;
+}
+
+static void torture(const char *backend, unsigned loops, const char *host)
+{
+    size_t n;
+
+    for (n = 1; !life(backend, loops, n, host); n++)
+        ASSERT_LT(n, 1000u);
+    ASSERT_GT(n, 20u);
+}
+
+TEST_EACH_BACKEND(every_allocation_fails_one_loop, backend)
+{
+    torture(backend, 1, "127.0.0.1");
+}
+
+TEST_EACH_BACKEND(every_allocation_fails_two_loops, backend)
+{
+    torture(backend, 2, "127.0.0.1");
+}
+
+TEST_EACH_BACKEND(every_allocation_fails_with_a_name, backend)
+{
+    torture(backend, 1, "localhost");
+}
