@@ -74,7 +74,8 @@ class Listener:
 
     Return None, ``HandleResult.OK`` or ``HandleResult.IGNORE`` to go on. ``HandleResult.ERROR``, or an exception,
     ends that connection and no other: OnClose follows with the operation whose callback refused and ECANCELED.
-    An exception is first shown to OnException.
+    An exception is first shown to OnException. OnDrain, OnClose and OnShutdown have nothing to refuse: what they return
+    is ignored, what they raise is only logged.
 
     One listener may serve several components, of different kinds too.
     """
@@ -131,7 +132,10 @@ class Listener:
         """The component has stopped and its last connection is gone; the last callback of a run."""
 
     def OnException(self, conn: Connection, exception: BaseException) -> HandleResult | None:
-        """Another callback raised ``exception``; unless overridden it is logged to the logger "wawo"."""
+        """Another callback raised ``exception``, which ends ``conn``; unless overridden it is logged (logger "wawo").
+
+        KeyboardInterrupt and SystemExit are no exception to that: on a loop thread they end nothing but ``conn``.
+        """
         _LOG.error("a callback of %r raised %s", conn, type(exception).__name__, exc_info=exception)
         return None
 

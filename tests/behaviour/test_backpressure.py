@@ -100,6 +100,7 @@ def test_full_at_max_pending_exactly(backend: str, inside: bool, framing: wawo.R
     head = 0 if framing == wawo.Raw() else 4
     limit = 100 * KIB
     wire = bytearray()
+    filled = threading.Event()
 
     def fill(conn: wawo.Connection) -> None:
         conn.flush()
@@ -113,6 +114,7 @@ def test_full_at_max_pending_exactly(backend: str, inside: bool, framing: wawo.R
             with pytest.raises(wawo.SendBufferFull, match=rf"{size} bytes do not fit: {limit} bytes are pending"):
                 conn.send(bytes(size))
         assert conn.pending == limit
+        filled.set()
 
     options = {"high_water": 64 * KIB, "low_water": KIB, "max_pending": limit, "max_pending_total": limit * 3}
     log = Log()
@@ -122,7 +124,7 @@ def test_full_at_max_pending_exactly(backend: str, inside: bool, framing: wawo.R
         conn = log.conn()
         if inside:
             peer.sendall(bytes(head - 1) + b"\1!" if head else b"!")
-            log.until_count("OnReceive")
+            assert filled.wait(DEADLINE_S)
         else:
             block = threading.Event()
             with blocked_loop(server, block):

@@ -55,6 +55,8 @@ def test_refusal_ends_that_connection_alone(
     with serving(log, backend) as server, dial(server) as other:
         other.sendall(b"a")
         assert read(other, 1) == b"a"
+        if name == "OnSend":
+            log.until_count("OnSend")
         before = len(log.calls)
         usual, log.actions[name] = log.actions.get(name), action
         with dial(server) as peer:
@@ -66,10 +68,7 @@ def test_refusal_ends_that_connection_alone(
         assert log.closes() == [(operation, errno.ECANCELED)]
         assert isinstance(conn.error, OSError)
         assert name in str(conn.error)
-        if usual is None:
-            del log.actions[name]
-        else:
-            log.actions[name] = usual
+        log.actions[name] = usual or (lambda *_: None)
         names = log.names(conn)
         assert names[-1] == "OnClose"
         assert names.index(name) == len(names) - (3 if action is fail else 2)  # nothing came after it
@@ -200,10 +199,9 @@ def test_ends_itself(backend: str, name: str, how: str) -> None:
     log = Log(**{name: lambda conn, *rest: getattr(conn, how)()})
     with serving(log, backend, framing=FRAMING) as server:
         for number in range(1, 21):
-            peer = dial(server)
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError), dial(server) as peer:
                 peer.sendall(b"\1x" * 100)
-            gone(peer)
+                gone(peer)
             log.until_count("OnClose", number)
     assert log.closes() == [CLEAN] * 20
     assert log.raised() == []
@@ -404,8 +402,8 @@ def test_drops_the_last_reference_in_on_close(backend: str) -> None:
     with pytest.warns(ResourceWarning, match="was dropped while it ran"):
         peer.close()
         log.until_count("OnShutdown")
-    assert conn.component is None
     assert conn.send(b"") is False
+    assert log.closes() == [CLEAN]
 
 
 @pytest.mark.parametrize("name", ["OnClose", "OnReceive"])

@@ -37,6 +37,7 @@ class Log(wawo.Listener):
     def _note(self, name: str, conn: Any, *values: Any) -> Any:
         with self.changed:
             self.calls.append(Call(name, conn, values))
+            self.changed.notify_all()
         try:
             action = self.actions.get(name)
             return action(conn, *values) if action is not None else None

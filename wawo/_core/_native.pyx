@@ -27,9 +27,6 @@ cdef extern from "<binding.h>":
     object py_take_error()
     bint PY_HAS_GIL
 
-cdef extern from "<base/os.h>" nogil:  # in <>: found by -I, not copied beside what Cython makes
-    int64_t wawo_os_now_ns()
-
 cdef extern from "Python.h":
     bint PyMethod_Check(object o)
     PyObject *PyMethod_GET_FUNCTION(object o)
@@ -81,16 +78,16 @@ cdef void take_hooks() noexcept:
         sys.setprofile(threading.getprofile())
 
 
-cdef void report(Endpoint ep, Connection conn, object error, str where) noexcept:
-    """A callback raised: OnException hears of it, or the log."""
+cdef void report(Endpoint ep, object subject, object error, str where, bint ends) noexcept:
+    """A callback raised: OnException hears of it when that ends the connection, else only the log."""
     try:
         try:
-            if conn is not None and ep.call[ON_EXCEPTION] != NULL:
-                (<object>ep.callbacks["OnException"])(conn, error)
+            if ends and ep.call[ON_EXCEPTION] != NULL:
+                (<object>ep.callbacks["OnException"])(subject, error)
             else:
-                LOG_CALLBACK(conn, error, where)
+                LOG_CALLBACK(subject, error, where)
         except BaseException as second:
-            LOG_CALLBACK(conn, second, "OnException")
+            LOG_CALLBACK(subject, second, "OnException")
     except BaseException:
         PyErr_WriteUnraisable(<PyObject *>ep)
 
@@ -111,7 +108,7 @@ cdef void answer(Endpoint ep, const wawo_event *e, PyObject *result) noexcept:
     cdef int kind = e.kind
     cdef bint refuses = result == NULL or result == <PyObject *>HANDLE_ERROR
     if result == NULL:
-        report(ep, connection_of(e.share, ep), py_take_error(), <str>NAMES[kind])
+        report(ep, connection_of(e.share, ep), py_take_error(), <str>NAMES[kind], kind <= WAWO_ON_SEND)
     else:
         Py_DECREF_RAW(result)
     if refuses and kind <= WAWO_ON_SEND:
@@ -181,12 +178,12 @@ cdef void deliver_shutdown(Endpoint ep) noexcept:
         if ep.call[<int>WAWO_ON_SHUTDOWN] != NULL:
             (<object>ep.callbacks["OnShutdown"])(ep._component())
     except BaseException as error:
-        report(ep, None, error, "OnShutdown")
+        report(ep, ep._component(), error, "OnShutdown", False)
     try:
         if ep.on_stopped is not None:
             ep.on_stopped()
     except BaseException as error:
-        report(ep, None, error, "on_stopped")
+        report(ep, ep._component(), error, "on_stopped", False)
     Py_DECREF(ep)
 
 
@@ -231,10 +228,8 @@ cdef void thread_stop(void *arg) noexcept with gil:
     py_unpin()
 
 
-cdef int64_t enter(void *arg) noexcept nogil:
-    cdef int64_t before = wawo_os_now_ns()
+cdef void enter(void *arg) noexcept nogil:
     py_enter()
-    return wawo_os_now_ns() - before
 
 
 cdef void leave(void *arg) noexcept nogil:

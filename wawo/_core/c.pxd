@@ -51,7 +51,7 @@ cdef extern from "<wawo.h>" nogil:
     struct wawo_sink:
         void (*thread_start)(void *arg, const char *name) noexcept
         void (*thread_stop)(void *arg) noexcept
-        int64_t (*enter)(void *arg) noexcept
+        void (*enter)(void *arg) noexcept
         void (*leave)(void *arg) noexcept
         void (*deliver)(void *arg, const wawo_event *events, unsigned count) noexcept
         void (*give_back)(void *loan) noexcept

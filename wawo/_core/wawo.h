@@ -54,9 +54,9 @@ struct wawo_event {
 struct wawo_sink {
     void (*thread_start)(void *arg, const char *name);
     void (*thread_stop)(void *arg);
-    /* enter and leave bracket deliver (Python: take and release the GIL). enter returns the ns it had to wait. While
-     * `baton` is set, loops of all threads take turns in user space before they enter. */
-    int64_t (*enter)(void *arg);
+    /* enter and leave bracket deliver (Python: take and release the GIL). While `baton` is set, loops of all threads take
+     * turns in user space before they enter. */
+    void (*enter)(void *arg);
     void (*leave)(void *arg);
     void (*deliver)(void *arg, const struct wawo_event *events, unsigned count);
     /* A borrowed buffer is done with; inside enter and leave. */

@@ -254,7 +254,8 @@ TEST_EACH_BACKEND(find_list_and_stale_ids, backend)
     for (i = 0; i < 3; i++)
         kit_close(fds[i]);
     party_wait(&server, WAWO_ON_CLOSE, 3);
-    KIT_UNTIL(wawo_endpoint_list(server.endpoint, NULL, 0) == 0);
+    ASSERT_EQ(wawo_endpoint_list(server.endpoint, NULL, 0), 0u);
+    KIT_UNTIL(wawo_endpoint_count(server.endpoint) == 0);
     ASSERT_NULL(wawo_endpoint_find(server.endpoint, id));
     party_finish(&other);
     close_both(&s, &server);

@@ -32,10 +32,9 @@ static void nothing(void *arg)
     (void)arg;
 }
 
-static int64_t on_enter(void *arg)
+static void on_enter(void *arg)
 {
     (void)arg;
-    return 0;
 }
 
 static void on_receive(struct server *s, const struct wawo_event *e)

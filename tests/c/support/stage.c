@@ -20,12 +20,11 @@ static void on_thread_stop(void *arg)
     (void)arg;
 }
 
-static int64_t on_enter(void *arg)
+static void on_enter(void *arg)
 {
     struct stage *s = arg;
 
     ASSERT_GE(wawo_add(&s->entered, 1), 0);
-    return 0;
 }
 
 static void on_leave(void *arg)

@@ -84,6 +84,7 @@ int wawo_addr_parse(struct wawo_addr *a, const char *host, uint16_t port)
 {
     char bare[WAWO_ADDR_TEXT];
     const char *zone = strchr(host, '%');
+    char *end;
     size_t len = zone != NULL ? (size_t)(zone - host) : strlen(host);
 
     memset(a, 0, sizeof *a);
@@ -98,12 +99,15 @@ int wawo_addr_parse(struct wawo_addr *a, const char *host, uint16_t port)
     }
     if (inet_pton(AF_INET6, bare, a->ip) != 1)
         return WAWO_EINVAL;
-    a->family = WAWO_AF_INET6;
     if (zone != NULL) {
         a->scope = if_nametoindex(zone + 1);
-        if (a->scope == 0)
-            a->scope = (uint32_t)strtoul(zone + 1, NULL, 10);
+        if (a->scope == 0) { /* no interface of that name: a number, or nonsense */
+            a->scope = (uint32_t)strtoul(zone + 1, &end, 10);
+            if (zone[1] < '0' || zone[1] > '9' || *end != '\0')
+                return WAWO_EINVAL;
+        }
     }
+    a->family = WAWO_AF_INET6;
     return 0;
 }
 

@@ -297,12 +297,6 @@ static void sink_nothing(void *arg)
     (void)arg;
 }
 
-static int64_t sink_enter(void *arg)
-{
-    (void)arg;
-    return 0;
-}
-
 static void sink_deliver(void *arg, const struct wawo_event *events, unsigned count)
 {
     struct load *l = arg;
@@ -325,7 +319,7 @@ static void sink_deliver(void *arg, const struct wawo_event *events, unsigned co
 
 static const struct wawo_sink load_sink = {.thread_start = sink_thread_start,
                                            .thread_stop = sink_nothing,
-                                           .enter = sink_enter,
+                                           .enter = sink_nothing,
                                            .leave = sink_nothing,
                                            .deliver = sink_deliver,
                                            .give_back = sink_nothing};

@@ -20,10 +20,12 @@ enum { LOANS_MAX_BYTES = 1024 * 1024 };
 /* Gets into the sink; false: later. */
 static bool attach(struct wawo_net *net, bool must)
 {
-    int64_t waited;
+    int64_t asked, waited;
 
-    if (net->attached)
+    if (net->attached) {
+        net->entered_ns = wawo_os_now_ns();
         return true;
+    }
     if (net->sink->baton) {
         net->baton = wawo_baton_try();
         if (!net->baton && !must) {
@@ -36,7 +38,10 @@ static bool attach(struct wawo_net *net, bool must)
         }
     }
     net->refused_ns = 0;
-    waited = net->sink->enter(net->arg);
+    asked = wawo_os_now_ns();
+    net->sink->enter(net->arg);
+    net->entered_ns = wawo_os_now_ns();
+    waited = net->entered_ns - asked;
     net->attached = true;
     net->sticky = waited > GIL_CONTENDED_NS;
     wawo_bump(&net->stats.gil_wait_ns, (uint64_t)waited);
@@ -134,12 +139,11 @@ bool wawo_net_deliver(struct wawo_net *net, bool must)
     if (count > 0 || loans_due(net)) {
         if (!attach(net, must))
             return false;
-        took = wawo_os_now_ns();
         give_loans_back(net); /* first: what is freed here is still warm for what the callbacks allocate */
         net->sink->deliver(net->arg, net->batch.events, count);
         if (!net->sticky)
             leave(net);
-        took = wawo_os_now_ns() - took;
+        took = wawo_os_now_ns() - net->entered_ns;
         wawo_bump(&net->stats.batches, 1);
         wawo_bump(&net->stats.events, count);
         wawo_bump(&net->stats.deliver_ns, (uint64_t)took);

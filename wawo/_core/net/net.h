@@ -26,6 +26,7 @@ struct wawo_net {
     bool baton;          /* and the baton */
     bool sticky;         /* stay attached while there is work */
     bool fresh;          /* completions came in this turn */
+    int64_t entered_ns;  /* when the sink was last entered */
     int64_t refused_ns;  /* since when the baton is refused, 0 = not */
     int64_t worked_ns;   /* last turn with completions */
     int64_t loans_ns;    /* since when loans wait, 0 = none */
