@@ -72,8 +72,8 @@ bool wawo_event_due(const struct wawo_event *e);
 
 /* Loops on native threads that report to `sink`, which stays valid until the threads are stopped. `backend` is a name
  * or NULL for the best. NULL and *err on failure. Any thread. */
-struct wawo_threads *wawo_engine_new(unsigned count, const char *backend, size_t pool_bytes, const struct wawo_sink *sink,
-                                     void *arg, int *err);
+struct wawo_threads *wawo_engine_new(unsigned count, const char *backend, size_t pool_bytes,
+                                     const struct wawo_sink *sink, void *arg, int *err);
 /* Stops and joins; every endpoint on them has been stopped. false: some thread did not end in time. Not on a loop. */
 bool wawo_engine_stop(struct wawo_threads *t, int64_t timeout_ns);
 /* Gives the owner's reference back, after stop. */
@@ -153,8 +153,8 @@ int wawo_endpoint_listen(struct wawo_endpoint *e, int fd, int loop);
 /* Dials; the result comes as ON_CONNECT or ON_CLOSE. `local` is a numeric address or NULL. timeout_ns 0: the option's.
  * made(share, arg) is called before anything can come of it: there the binding sets its pointer and takes references. WAWO_ECLOSED when stopping, WAWO_ENOBUFS at max_connections. Any thread. */
 int wawo_endpoint_connect(struct wawo_endpoint *e, const char *host, uint16_t port, const char *local,
-                          uint16_t local_port, int64_t timeout_ns,
-                          void (*made)(struct wawo_share *s, void *arg), void *arg);
+                          uint16_t local_port, int64_t timeout_ns, void (*made)(struct wawo_share *s, void *arg),
+                          void *arg);
 /* Stops accepting and dialling, lets connections go on for drain_ns, then ends them. ON_SHUTDOWN is the last event. Any
  * thread, also again with a shorter time. */
 void wawo_endpoint_stop(struct wawo_endpoint *e, int64_t drain_ns);
@@ -246,11 +246,11 @@ struct wawo_load_options {
 };
 
 struct wawo_load_result {
-    uint64_t messages;   /* answered while measuring */
-    int64_t elapsed_ns;  /* the time measured; shorter when it ended early */
+    uint64_t messages; /* answered while measuring */
+    int64_t elapsed_ns; /* the time measured; shorter when it ended early */
     uint64_t p50_ns, p99_ns, p999_ns, max_ns; /* from sent to answered, those answered late included */
-    uint32_t errors;     /* connections that were not established, were lost, or still owed answers at the end */
-    int error;           /* errno value of the first of them */
+    uint32_t errors; /* connections that were not established, were lost, or still owed answers at the end */
+    int error; /* errno value of the first of them */
 };
 
 /* Opens all connections and has one message answered on each, then keeps `depth` messages in flight on each, answers

@@ -45,7 +45,7 @@
 #define WAWO_CACHE_LINE 64
 
 /* The struct that embeds `member` at `ptr`. */
-#define wawo_container_of(ptr, type, member) ((type *)(void *)((char *)(ptr)-offsetof(type, member)))
+#define wawo_container_of(ptr, type, member) ((type *)(void *)((char *)(ptr) - offsetof(type, member)))
 
 #define WAWO_MSEC INT64_C(1000000)    /* in ns */
 #define WAWO_SEC INT64_C(1000000000)  /* in ns */

@@ -423,13 +423,24 @@ static int64_t ready_clock(struct wawo_backend *b)
 }
 
 #define READY(name_, poller_)                                                                                          \
-    {                                                                                                                  \
-        .name = name_, .probe = ready_probe, .open = ready_open, .close = ready_close, .attach = ready_attach,         \
-        .detach = ready_detach, .release = ready_release, .accept_start = ready_accept_start,                          \
-        .accept_stop = ready_accept_stop, .connect = ready_connect, .recv_start = ready_recv_start,                    \
-        .recv_stop = ready_recv_stop, .send = ready_send, .shutdown = ready_shutdown, .wait = ready_wait,              \
-        .wake = ready_wake, .clock = ready_clock, .arg = poller_                                                       \
-    }
+    {.name = name_,                                                                                                    \
+     .probe = ready_probe,                                                                                             \
+     .open = ready_open,                                                                                               \
+     .close = ready_close,                                                                                             \
+     .attach = ready_attach,                                                                                           \
+     .detach = ready_detach,                                                                                           \
+     .release = ready_release,                                                                                         \
+     .accept_start = ready_accept_start,                                                                               \
+     .accept_stop = ready_accept_stop,                                                                                 \
+     .connect = ready_connect,                                                                                         \
+     .recv_start = ready_recv_start,                                                                                   \
+     .recv_stop = ready_recv_stop,                                                                                     \
+     .send = ready_send,                                                                                               \
+     .shutdown = ready_shutdown,                                                                                       \
+     .wait = ready_wait,                                                                                               \
+     .wake = ready_wake,                                                                                               \
+     .clock = ready_clock,                                                                                             \
+     .arg = poller_}
 
 #if defined(__linux__)
 const struct wawo_backend_ops wawo_backend_epoll = READY("epoll", &wawo_poller_epoll);

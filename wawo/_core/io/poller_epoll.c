@@ -89,5 +89,9 @@ static void epoll_wake(struct wawo_poller *p)
     wawo_wakefd_signal(&p->wakefd);
 }
 
-const struct wawo_poller_ops wawo_poller_epoll = {
-    .name = "epoll", .open = epoll_open_, .close = epoll_close_, .set = epoll_set, .wait = epoll_wait_, .wake = epoll_wake};
+const struct wawo_poller_ops wawo_poller_epoll = {.name = "epoll",
+                                                  .open = epoll_open_,
+                                                  .close = epoll_close_,
+                                                  .set = epoll_set,
+                                                  .wait = epoll_wait_,
+                                                  .wake = epoll_wake};

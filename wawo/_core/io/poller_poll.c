@@ -102,8 +102,8 @@ static int poll_set(struct wawo_poller *p, int fd, uint64_t tag, unsigned old, u
         }
         return 0;
     }
-    p->fds[i] = (struct pollfd){.fd = fd,
-                                .events = (short)((want & WAWO_READABLE ? POLLIN : 0) | (want & WAWO_WRITABLE ? POLLOUT : 0))};
+    p->fds[i] = (struct pollfd){
+        .fd = fd, .events = (short)((want & WAWO_READABLE ? POLLIN : 0) | (want & WAWO_WRITABLE ? POLLOUT : 0))};
     p->tags[i] = tag;
     return 0;
 }

@@ -12,15 +12,15 @@ enum wawo_sock_kind { WAWO_SOCK_CONN, WAWO_SOCK_LISTENER, WAWO_SOCK_ATTEMPT };
 
 struct wawo_sock {
     uint64_t id; /* from its table */
-    int32_t fd;  /* owned while attached, else -1 */
+    int32_t fd; /* owned while attached, else -1 */
     unsigned kind : 4;
-    unsigned want : 2;    /* backend: readiness wished */
-    unsigned armed : 2;   /* backend: readiness the kernel knows of */
-    unsigned orders : 8;  /* backend: standing orders */
-    unsigned flags : 8;   /* backend */
-    unsigned aux : 8;     /* backend: accepts in one go, or the errno of a connect */
+    unsigned want : 2; /* backend: readiness wished */
+    unsigned armed : 2; /* backend: readiness the kernel knows of */
+    unsigned orders : 8; /* backend: standing orders */
+    unsigned flags : 8; /* backend */
+    unsigned aux : 8; /* backend: accepts in one go, or the errno of a connect */
     struct wawo_sock *next; /* backend: changed since the last wait */
-    struct wawo_ring out;   /* bytes that wait for the kernel, in wire form */
+    struct wawo_ring out; /* bytes that wait for the kernel, in wire form */
 };
 
 void wawo_sock_init(struct wawo_sock *s, enum wawo_sock_kind kind);
@@ -40,8 +40,8 @@ enum { WAWO_TABLE_SEGMENT = 4096, WAWO_TABLE_SEGMENTS = 4096 };
 
 struct wawo_table_entry {
     struct wawo_sock *sock; /* the loop reads and writes it; atomic: a slot may be given back elsewhere */
-    void *shared;           /* what any thread may hold, under the lock */
-    uint32_t generation;    /* 0 = free */
+    void *shared; /* what any thread may hold, under the lock */
+    uint32_t generation; /* 0 = free */
     uint32_t next_free;
 };
 

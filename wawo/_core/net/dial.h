@@ -11,7 +11,7 @@ struct wawo_dial_request {
     struct wawo_call call;
     struct wawo_branch *branch;
     struct wawo_share *share; /* a reference */
-    struct wawo_addr local;   /* WAWO_AF_NONE: any */
+    struct wawo_addr local; /* WAWO_AF_NONE: any */
     int64_t timeout_ns;
     uint16_t port;
     char host[];

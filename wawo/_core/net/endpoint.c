@@ -167,8 +167,8 @@ int wawo_endpoint_listen(struct wawo_endpoint *e, int fd, int loop)
 }
 
 int wawo_endpoint_connect(struct wawo_endpoint *e, const char *host, uint16_t port, const char *local,
-                          uint16_t local_port, int64_t timeout_ns,
-                          void (*made)(struct wawo_share *s, void *arg), void *arg)
+                          uint16_t local_port, int64_t timeout_ns, void (*made)(struct wawo_share *s, void *arg),
+                          void *arg)
 {
     struct wawo_loop *loop = wawo_threads_least_loaded(e->threads);
     struct wawo_branch *b = wawo_endpoint_branch(e, loop);

@@ -15,9 +15,9 @@ struct wawo_waiting {
 struct wawo_listener {
     struct wawo_sock sock;
     struct wawo_branch *branch;
-    bool stays;      /* accepted ones stay on this loop (SO_REUSEPORT) */
-    bool paused;     /* full, or out of descriptors */
-    int fd;          /* until it is attached */
+    bool stays; /* accepted ones stay on this loop (SO_REUSEPORT) */
+    bool paused; /* full, or out of descriptors */
+    int fd; /* until it is attached */
     int64_t backoff_ns;
     struct wawo_timer retry;
     struct wawo_call call; /* starts it on its loop */
@@ -31,12 +31,12 @@ struct wawo_branch {
     struct wawo_net *net;
     struct wawo_list conns;
     struct wawo_listener *listeners; /* loop */
-    uint32_t assigned;               /* connections here or on the way here, attempts, listeners; atomic */
+    uint32_t assigned; /* connections here or on the way here, attempts, listeners; atomic */
     bool stopping, done;
     struct wawo_timer drain;
     struct wawo_call look; /* look again: stopping, or room for new connections */
-    uint32_t look_posted;  /* atomic */
-    int64_t unsettled;    /* bytes not yet added to the endpoint's pending */
+    uint32_t look_posted; /* atomic */
+    int64_t unsettled; /* bytes not yet added to the endpoint's pending */
     struct wawo_endpoint_stats stats; /* written by the loop, read by any */
 };
 
@@ -48,12 +48,12 @@ struct wawo_endpoint {
     unsigned mask; /* events that are listened to */
     void *user;
     struct wawo_threads *threads;
-    uint32_t refs;          /* atomic: the user and each branch that is not done */
-    uint32_t count;         /* connections; atomic */
+    uint32_t refs; /* atomic: the user and each branch that is not done */
+    uint32_t count; /* connections; atomic */
     uint32_t live_branches; /* atomic */
-    bool stopping;          /* under the lock */
-    int64_t stop_at_ns;     /* when what is left is ended, 0 = at once; under the lock */
-    int64_t pending;        /* bytes accepted and not taken by the kernel; atomic */
+    bool stopping; /* under the lock */
+    int64_t stop_at_ns; /* when what is left is ended, 0 = at once; under the lock */
+    int64_t pending; /* bytes accepted and not taken by the kernel; atomic */
     uint64_t posted_messages; /* sent from other threads; atomic */
     struct wawo_mutex lock; /* state against new connections */
     unsigned branch_count;

@@ -6,7 +6,7 @@
 #include "../wawo.h"
 
 enum {
-    WAWO_BATCH_FULL = 512,   /* sources that can wait do so from here on */
+    WAWO_BATCH_FULL = 512, /* sources that can wait do so from here on */
     WAWO_BATCH_ROOM = 16384
 };
 

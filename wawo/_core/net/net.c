@@ -324,8 +324,8 @@ static const struct wawo_loop_ops loop_ops = {.init = engine_init,
                                               .fini = engine_fini,
                                               .release = wawo_free};
 
-struct wawo_threads *wawo_engine_new(unsigned count, const char *backend, size_t pool_bytes, const struct wawo_sink *sink,
-                                     void *arg, int *err)
+struct wawo_threads *wawo_engine_new(unsigned count, const char *backend, size_t pool_bytes,
+                                     const struct wawo_sink *sink, void *arg, int *err)
 {
     const struct wawo_backend_ops *ops = wawo_backend_choose(backend, err);
     struct wawo_engine *engine;
