@@ -30,7 +30,7 @@ def test_options_of_the_pool_do_not_go_with_io() -> None:
 
 
 def test_pool_arguments() -> None:
-    with pytest.raises(ValueError, match="threads must be 1 to 512, not 0"):
+    with pytest.raises(ValueError, match="threads must be 1 to 256, not 0"):
         wawo.IoPool(0)
     with pytest.raises(TypeError, match="threads must be an int"):
         wawo.IoPool(True)

@@ -12,7 +12,7 @@ import wawo
 from wawo.options import OPTION_NAMES, TIB, OptionNames, make_options
 
 INTEGERS = {
-    "io_threads": (1, 512),
+    "io_threads": (1, 256),
     "max_connections": (1, 5_000_000),
     "backlog": (1, 65_535),
     "high_water": (1, TIB),

@@ -239,7 +239,7 @@ class Hub(Component):
         if not isinstance(id, int) or isinstance(id, bool):
             raise TypeError(f"id must be an int, not {type(id).__name__} ({id!r})")
         endpoint = self._endpoint
-        return None if endpoint is None else endpoint.connection(id)
+        return None if endpoint is None or not 0 < id < 2**64 else endpoint.connection(id)
 
     def send(self, id: int, data: Buffer) -> bool:
         """``Connection.send`` by id: True if accepted, False if there is no such connection or it is closing.

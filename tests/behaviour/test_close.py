@@ -122,10 +122,10 @@ def test_abort_is_a_reset(backend: str, inside: bool) -> None:
         assert conn.send(b"late") is False
 
     log = Log(OnAccept=abort) if inside else Log()
-    with serving(log, backend) as server, dial(server) as peer:
-        if not inside:
-            abort(log.conn())
-        with pytest.raises(ConnectionResetError):
+    with serving(log, backend) as server:
+        with pytest.raises(ConnectionResetError), dial(server) as peer:  # it may come before connect() has returned
+            if not inside:
+                abort(log.conn())
             read_all(peer)
             read_all(peer)
         log.until_count("OnClose")

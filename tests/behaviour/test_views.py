@@ -22,6 +22,11 @@ def chunks() -> int:
     return _native.live()["chunks"]
 
 
+def exported(server: wawo.TcpServer) -> int:
+    """Chunks held by views, and perhaps the one that is read into just now."""
+    return int(server.stats()["loops"][0]["pool_exported"])
+
+
 class Keep(Log):
     """Keeps the very objects that OnReceive got."""
 
@@ -103,7 +108,7 @@ def test_kept_views_beyond_the_quota_are_copies(backend: str) -> None:
         loop = server.stats()["loops"][0]
         assert loop["pool_bytes"] <= 24 * MIB
         log.kept.clear()
-        eventually(lambda: server.stats()["loops"][0]["pool_exported"] == 0)
+        eventually(lambda: exported(server) <= 1)
 
 
 def test_sending_a_view_back(backend: str) -> None:
@@ -142,7 +147,7 @@ def test_views_die_on_other_threads(backend: str) -> None:
                 thread.join(DEADLINE_S)
             del killers, thread
         log.kept.clear()
-        eventually(lambda: server.stats()["loops"][0]["pool_exported"] == 0)
+        eventually(lambda: exported(server) <= 1)
     gc.collect()
     assert chunks() <= before
 
@@ -237,7 +242,7 @@ def test_borrowed_bytes_are_given_back(backend: str, inside: bool, size: int, ho
         else:
             server.stop()
         eventually(lambda: sys.getrefcount(data) == usual)
-        assert conn.pending == 0
+        eventually(lambda: conn.pending == 0)
     assert sys.getrefcount(data) == usual
 
 

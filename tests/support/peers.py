@@ -180,5 +180,6 @@ def free_port() -> int:
 
 def run_program(program: str, *arguments: str, seconds: float = 20.0) -> subprocess.CompletedProcess[str]:
     """Run Python code in a process of its own; whatever it writes to stderr is in the result."""
-    command = [sys.executable, "-X", "faulthandler", "-W", "error", "-c", program, *arguments]
+    warnings = ["-W", "error", "-W", "ignore:unclosed <socket:ResourceWarning"]
+    command = [sys.executable, "-X", "faulthandler", *warnings, "-c", program, *arguments]
     return subprocess.run(command, cwd="/", capture_output=True, text=True, timeout=seconds, check=False)

@@ -187,9 +187,19 @@ cdef void deliver_shutdown(Endpoint ep) noexcept:
     Py_DECREF(ep)
 
 
+cdef void end_forked() noexcept:
+    """A callback forked, and the child has returned from it: as on any other thread, that ends the child."""
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except BaseException:
+        pass
+    os._exit(0)
+
+
 cdef void deliver(void *arg, const wawo_event *events, unsigned count) noexcept:
     cdef const wawo_event *e
-    cdef unsigned i
+    cdef unsigned i, epoch = EPOCH
     take_hooks()
     for i in range(count):
         e = &events[i]
@@ -202,6 +212,8 @@ cdef void deliver(void *arg, const wawo_event *events, unsigned count) noexcept:
             deliver_shutdown(<Endpoint>e.owner)
         elif wawo_event_due(e):
             deliver_other(<Endpoint>e.owner, e)
+    if epoch != EPOCH:
+        end_forked()
 
 
 cdef void give_back(void *loan) noexcept:

@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -23,6 +24,10 @@
 #include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
+
+#if defined(__linux__)
+#include <linux/sockios.h>
+#endif
 
 _Static_assert(sizeof(struct wawo_iov) == sizeof(struct iovec), "wawo_iov is passed as iovec");
 _Static_assert(offsetof(struct wawo_iov, len) == offsetof(struct iovec, iov_len), "wawo_iov is passed as iovec");
@@ -285,6 +290,18 @@ ptrdiff_t wawo_os_sendv(int fd, const struct wawo_iov *iov, int n)
 int wawo_os_shutdown_write(int fd)
 {
     return shutdown(fd, SHUT_WR) == 0 ? 0 : -errno;
+}
+
+int wawo_os_unacknowledged(int fd)
+{
+#ifdef SIOCOUTQ
+    int bytes;
+
+    return ioctl(fd, SIOCOUTQ, &bytes) == 0 ? bytes : -errno;
+#else
+    (void)fd;
+    return WAWO_ENOTSUP;
+#endif
 }
 
 void wawo_os_close_hard(int fd)

@@ -138,6 +138,8 @@ void wawo_loop_after_fork(struct wawo_loop *loop)
 {
     unsigned slot;
 
+    wawo_mutex_init(&loop->table.lock); /* whoever held it is gone */
+    wawo_store(&loop->thread, 0);       /* even if it is the one that forked: it runs no loop any more */
     for (slot = 0; slot < loop->table.slots; slot++) {
         struct wawo_sock *s = loop->table.segment[slot / WAWO_TABLE_SEGMENT][slot % WAWO_TABLE_SEGMENT].sock;
 

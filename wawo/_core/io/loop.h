@@ -25,6 +25,7 @@ struct wawo_loop_ops {
     void (*stop)(struct wawo_loop *loop); /* last on the thread */
     void (*fini)(struct wawo_loop *loop); /* after the thread has ended; also after a failed init of another loop */
     void (*release)(void *arg);           /* nobody knows the threads any more */
+    void (*forked)(struct wawo_loop *loop); /* in the child after a fork: its thread is gone; NULL: nothing to do */
 };
 
 enum { WAWO_LOOP_DONE = 256 };

@@ -65,7 +65,7 @@ void wawo_table_bind(struct wawo_table *t, uint64_t id, struct wawo_sock *s);
 static inline struct wawo_sock *wawo_table_find(const struct wawo_table *t, uint64_t id)
 {
     unsigned slot = wawo_id_slot(id);
-    const struct wawo_table_entry *e = t->segment[slot / WAWO_TABLE_SEGMENT];
+    const struct wawo_table_entry *e = wawo_load(&t->segment[slot / WAWO_TABLE_SEGMENT]);
     struct wawo_sock *s;
 
     if (wawo_unlikely(e == NULL))

@@ -219,8 +219,11 @@ void wawo_threads_after_fork(void)
 
     /* Only this thread lives in the child; whoever held the lock is gone. */
     for (t = all; t != NULL; t = t->next)
-        for (i = 0; i < t->count; i++)
+        for (i = 0; i < t->count; i++) {
             wawo_loop_after_fork(&t->loops[i]);
+            if (t->upper->forked != NULL)
+                t->upper->forked(&t->loops[i]);
+        }
     all = NULL;
     wawo_mutex_init(&all_lock);
     wawo_store(&live, 0);

@@ -150,5 +150,5 @@ int64_t wawo_wheel_next(const struct wawo_wheel *w)
         return (base << (BITS * level)) * WAWO_MSEC;
     }
     /* Only slots behind the hand of their level are used: they come after the wheel's next full turn. */
-    return ((w->now >> BITS) + 1) * WAWO_WHEEL_SLOTS * WAWO_MSEC;
+    return (w->now / SPAN + 1) * SPAN * WAWO_MSEC;
 }

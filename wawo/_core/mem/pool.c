@@ -83,12 +83,10 @@ static WAWO_COLD bool pool_map(struct wawo_pool *p)
     return true;
 }
 
-/* Off the account it was on. Owner. */
+/* Off the account it was on, which drop did for an exported one. Owner. */
 static void pool_account_return(struct wawo_pool *p, struct wawo_chunk *c)
 {
-    if (c->exported)
-        wawo_sub(&p->exported, 1);
-    else
+    if (!c->exported)
         wawo_bump(&p->used, (size_t)-1);
     c->node.next = p->free;
     p->free = &c->node;
@@ -189,6 +187,7 @@ void wawo_chunk_hold(struct wawo_chunk *c)
 void wawo_chunk_drop(struct wawo_chunk *c)
 {
     struct wawo_pool *p = c->pool;
+    bool exported;
 
     if (wawo_sub(&c->refs, 1) != 1)
         return;
@@ -197,10 +196,13 @@ void wawo_chunk_drop(struct wawo_chunk *c)
         wawo_free(c);
         return;
     }
+    exported = c->exported != 0;
     if (own == p)
         pool_account_return(p, c);
     else
         (void)wawo_mpsc_push(&p->home, &c->node); /* never closed */
+    if (exported) /* at once: an idle loop collects nothing, and the quota must not wait for it */
+        wawo_sub(&p->exported, 1);
     pool_unref(p);
 }
 

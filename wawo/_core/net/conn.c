@@ -265,6 +265,16 @@ void wawo_conn_end(struct wawo_conn *c, enum wawo_operation op, int error)
     end(c, op, error, false);
 }
 
+/* Looks again after close_timeout. */
+static void watch_progress(struct wawo_conn *c)
+{
+    struct wawo_net *net = net_of(c);
+
+    c->moved = false;
+    c->unacknowledged = wawo_os_unacknowledged(c->sock.fd);
+    wawo_timer_set(&net->loop->wheel, &c->timer, net->loop->now_ns + c->branch->endpoint->options.close_timeout_ns);
+}
+
 static void begin_close(struct wawo_conn *c, enum wawo_operation op, int error)
 {
     struct wawo_net *net = net_of(c);
@@ -274,11 +284,10 @@ static void begin_close(struct wawo_conn *c, enum wawo_operation op, int error)
     drop_backlog(c);
     c->state = WAWO_CONN_FLUSHING;
     c->shut = true;
-    c->moved = false;
     c->pauses = 0; /* a reset must be noticed, and unread input would turn our FIN into one */
     if (!c->eof)
         net->loop->ops->recv_start(net->loop->backend, &c->sock);
-    wawo_timer_set(&net->loop->wheel, &c->timer, net->loop->now_ns + c->branch->endpoint->options.close_timeout_ns);
+    watch_progress(c);
 }
 
 void wawo_conn_close(struct wawo_conn *c, enum wawo_operation op, int error)
@@ -293,29 +302,29 @@ void wawo_conn_close(struct wawo_conn *c, enum wawo_operation op, int error)
     touch(c);
 }
 
+/* A slow receiver may take its time, a stuck one may not: whether the kernel or the peer took anything since. The
+ * kernel's own buffer may hold megabytes, so it takes nothing more for long while the peer reads on. */
+static bool progressed(const struct wawo_conn *c)
+{
+    int left = wawo_os_unacknowledged(c->sock.fd);
+
+    return c->moved || (left >= 0 && left < c->unacknowledged);
+}
+
 static void timer_fired(struct wawo_timer *t)
 {
     struct wawo_conn *c = wawo_container_of(t, struct wawo_conn, timer);
-    struct wawo_net *net = net_of(c);
 
-    switch (c->state) {
-    case WAWO_CONN_CONNECTING:
+    if (c->state == WAWO_CONN_CONNECTING)
         wawo_conn_end(c, WAWO_OP_CONNECT, ETIMEDOUT);
-        break;
-    case WAWO_CONN_FLUSHING: /* a slow receiver may take its time, a stuck one may not */
-        if (!c->moved) {
-            wawo_conn_abort(c, WAWO_OP_CLOSE, ETIMEDOUT);
-            break;
-        }
-        c->moved = false;
-        wawo_timer_set(&net->loop->wheel, t, net->loop->now_ns + c->branch->endpoint->options.close_timeout_ns);
-        break;
-    case WAWO_CONN_LINGERING:
-        detach(c, false);
-        break;
-    default:
-        break;
-    }
+    else if (c->state != WAWO_CONN_FLUSHING && c->state != WAWO_CONN_LINGERING)
+        return;
+    else if (progressed(c))
+        watch_progress(c);
+    else if (c->state == WAWO_CONN_FLUSHING)
+        wawo_conn_abort(c, WAWO_OP_CLOSE, ETIMEDOUT);
+    else
+        detach(c, false); /* all is with the kernel, which goes on without us */
 }
 
 /* ---- pausing ---- */
@@ -687,7 +696,7 @@ static void written_out(struct wawo_conn *c)
     }
     if (c->state == WAWO_CONN_FLUSHING) {
         c->state = WAWO_CONN_LINGERING;
-        wawo_timer_set(&net->loop->wheel, &c->timer, net->loop->now_ns + c->branch->endpoint->options.close_timeout_ns);
+        watch_progress(c);
     }
 }
 

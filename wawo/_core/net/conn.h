@@ -47,10 +47,11 @@ struct wawo_conn {
     bool shut : 1;                 /* our FIN is wanted once the ring is empty */
     bool fin : 1;                  /* and sent */
     bool above : 1;                /* pending went over high water */
-    bool moved : 1;                /* bytes went out since the close timer was set */
+    bool moved : 1;                /* closing: the kernel took bytes since the timer was set */
     bool told : 1;                 /* its CLOSE event was delivered while it was dirty */
     bool bare : 1;                 /* it ended without a socket: no DETACHED comes */
     int16_t broken;                /* its stream is malformed: the errno to close with after the batch */
+    int32_t unacknowledged;        /* closing: bytes in the kernel when the timer was set */
     struct wawo_list link;         /* in the branch */
     struct wawo_list starving;     /* waits for chunks */
     struct wawo_timer timer;       /* connecting: its limit; closing: close_timeout */

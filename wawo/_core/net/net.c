@@ -258,6 +258,11 @@ static void net_stop(struct wawo_loop *loop)
     net->sink->thread_stop(net->arg);
 }
 
+static void net_forked(struct wawo_loop *loop)
+{
+    wawo_table_each(&loop->table, wawo_share_forked, NULL);
+}
+
 /* ---- engine ---- */
 
 static int net_init(struct wawo_net *net, struct wawo_loop *loop, struct wawo_engine *engine)
@@ -322,7 +327,8 @@ static const struct wawo_loop_ops loop_ops = {.init = engine_init,
                                               .turn = net_turn,
                                               .stop = net_stop,
                                               .fini = engine_fini,
-                                              .release = wawo_free};
+                                              .release = wawo_free,
+                                              .forked = net_forked};
 
 struct wawo_threads *wawo_engine_new(unsigned count, const char *backend, size_t pool_bytes,
                                      const struct wawo_sink *sink, void *arg, int *err)

@@ -76,6 +76,17 @@ void wawo_share_advance(struct wawo_share *s, enum wawo_share_state state)
     wawo_share_unlock(s);
 }
 
+void wawo_share_forked(void *share, void *arg)
+{
+    struct wawo_share *s = share;
+
+    (void)arg;
+    wawo_store(&s->lock, 0); /* whoever held it is gone */
+    wawo_store(&s->state, (uint8_t)WAWO_SHARE_CLOSED);
+    wawo_store_relaxed(&s->queued, 0);
+    wawo_store_relaxed(&s->posted, 0);
+}
+
 /* ---- from any thread to the loop ---- */
 
 static void share_want(struct wawo_share *s, uint32_t wants)

@@ -56,6 +56,8 @@ void wawo_share_lock(struct wawo_share *s);
 void wawo_share_unlock(struct wawo_share *s);
 /* Moves the state on, never back. */
 void wawo_share_advance(struct wawo_share *s, enum wawo_share_state state);
+/* In the child after a fork: from now on it answers as a closed one does. */
+void wawo_share_forked(void *share, void *arg);
 /* Takes all posts, oldest first. */
 struct wawo_slice *wawo_share_take_posts(struct wawo_share *s);
 
