@@ -31,6 +31,7 @@ PROTO = ("proto/length.c",)
 NET = (
     "net/share.c",
     "net/conn.c",
+    "net/conn_in.c",
     "net/event.c",
     "net/filter.c",
     "net/filter_length.c",

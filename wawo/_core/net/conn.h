@@ -79,6 +79,20 @@ void wawo_conn_wanted(struct wawo_conn *c, uint32_t wants);
 void wawo_conn_done(struct wawo_conn *c, struct wawo_done *d);
 /* Once after each batch for each dirty connection: flushes, resumes, notices the end of the stream. */
 void wawo_conn_settle(struct wawo_conn *c);
+/* ---- the way in: conn_in.c ---- */
+
+/* Makes the chain of the endpoint's filters. WAWO_ENOMEM: none. */
+int wawo_conn_open_filters(struct wawo_conn *c);
+void wawo_conn_close_filters(struct wawo_conn *c);
+/* Adds a reason not to receive, or takes it away: what was kept back then comes first. */
+void wawo_conn_pause(struct wawo_conn *c, unsigned reason);
+void wawo_conn_unpause(struct wawo_conn *c, unsigned reason);
+/* A read: bytes, whose chunk's reference it takes over, or an error. */
+void wawo_conn_received(struct wawo_conn *c, struct wawo_done *d);
+void wawo_conn_receive_failed(struct wawo_conn *c, int error);
+/* Delivers what was kept back; true when that made events, which go before all else. */
+bool wawo_conn_run_backlog(struct wawo_conn *c);
+void wawo_conn_drop_backlog(struct wawo_conn *c);
 /* There are chunks again. */
 void wawo_conn_fed(struct wawo_conn *c);
 /* A message (or bytes) from filter `from`, for the one above it or for the listener. `owned`: its reference of the chunk

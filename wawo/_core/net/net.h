@@ -40,4 +40,21 @@ void wawo_net_room(struct wawo_net *net);
 /* Puts a connection on the list of those to settle after the batch. */
 void wawo_net_dirty(struct wawo_net *net, struct wawo_conn *c);
 
+static inline struct wawo_net *wawo_net_of(const struct wawo_conn *c)
+{
+    return c->branch->net;
+}
+
+static inline bool wawo_net_listens(const struct wawo_conn *c, enum wawo_event_kind kind)
+{
+    return (c->branch->endpoint->mask & wawo_event_bit(kind)) != 0;
+}
+
+/* The same as wawo_net_dirty, for one that may be on the list already. */
+static inline void wawo_net_touch(struct wawo_conn *c)
+{
+    if (!c->dirty)
+        wawo_net_dirty(c->branch->net, c);
+}
+
 #endif
