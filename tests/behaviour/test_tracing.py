@@ -141,12 +141,16 @@ def test_coverage_style_monitoring(backend: str) -> None:
     done = run_program(
         """
 import socket, sys, threading, wawo
-seen = set()
+seen, idents = set(), set()
 def receive(conn, data):
+    idents.add(threading.get_ident())
     conn.send(data)
+def note(code, at):
+    if code is receive.__code__:
+        seen.add(threading.get_ident())
 m = sys.monitoring
 m.use_tool_id(m.PROFILER_ID, "test")
-m.register_callback(m.PROFILER_ID, m.events.PY_START, lambda code, at: seen.add((code.co_name, threading.current_thread().name)))
+m.register_callback(m.PROFILER_ID, m.events.PY_START, note)
 m.set_events(m.PROFILER_ID, m.events.PY_START)
 with wawo.TcpServer(wawo.Listener(OnReceive=receive), backend=sys.argv[1]) as server:
     server.start("127.0.0.1", 0)
@@ -155,8 +159,8 @@ with wawo.TcpServer(wawo.Listener(OnReceive=receive), backend=sys.argv[1]) as se
         peer.recv(1)
 m.set_events(m.PROFILER_ID, 0)
 m.free_tool_id(m.PROFILER_ID)
-print([row for row in seen if row[0] == "receive"])
+print(len(seen), seen == idents)
 """,
         backend,
     )
-    assert (done.stderr, done.stdout.strip()) == ("", "[('receive', 'wawo-io-0')]")
+    assert (done.stderr, done.stdout.strip()) == ("", "1 True")
