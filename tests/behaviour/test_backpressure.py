@@ -19,7 +19,7 @@ def test_short_writes(backend: str) -> None:
     """Sends of every size behind each other, read by a peer with a tiny window."""
     sizes = [1, 100, 4095, 4096, 4097, 8191, 8192, 70_000, 3, 1_000_000, 17]
     parts = [pattern(size, salt) for salt, size in enumerate(sizes * 5)]
-    log = Log(OnAccept=lambda conn: [conn.send(part) for part in parts] and None)
+    log = Log(OnAccept=lambda conn: [conn.send(part) for part in parts])
     with serving(log, backend) as server, dial(server, receive_buffer=4096) as peer:
         whole = b"".join(parts)
         assert read(peer, len(whole)) == whole

@@ -1,176 +1,21 @@
-"""What callbacks may do: raise, refuse, block, end themselves and others, stop, drop and start their component."""
+"""What callbacks may do: block, end themselves and others, send, flush, stop, drop and start their component."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
-import logging
 import socket
 import threading
 import time
-from collections.abc import Callable
-from typing import Any
 
 import pytest
-from peers import DEADLINE_S, Log, dial, echo, eventually, read, read_all, serving
+from peers import DEADLINE_S, Log, dial, echo, eventually, gone, read, read_all, serving
 
 import wawo
-from wawo import HandleResult, Operation
+from wawo import Operation
 
 CLEAN = (Operation.CLOSE, 0)
 FRAMING = wawo.LengthPrefixed(1)
-
-
-def fail(*_: object) -> None:
-    raise LookupError("asked for")
-
-
-def refuse(*_: object) -> HandleResult:
-    return HandleResult.ERROR
-
-
-def gone(sock: socket.socket) -> None:
-    """The peer's view of the end of a connection, with or without a reset."""
-    with contextlib.suppress(ConnectionResetError):
-        read_all(sock)
-    sock.close()
-
-
-REFUSALS = [
-    ("OnAccept", Operation.ACCEPT),
-    ("OnHandShake", Operation.ACCEPT),
-    ("OnReceive", Operation.RECEIVE),
-    ("OnSend", Operation.SEND),
-]
-
-
-@pytest.mark.parametrize("action", [fail, refuse])
-@pytest.mark.parametrize(("name", "operation"), REFUSALS)
-def test_refusal_ends_that_connection_alone(
-    backend: str, name: str, operation: Operation, action: Callable[..., Any]
-) -> None:
-    log = Log(OnReceive=echo)
-    if name == "OnSend":
-        log.OnSend = lambda conn, length: log._note("OnSend", conn, length)  # type: ignore[method-assign]
-    with serving(log, backend) as server, dial(server) as other:
-        other.sendall(b"a")
-        assert read(other, 1) == b"a"
-        if name == "OnSend":
-            log.until_count("OnSend")
-        before = len(log.calls)
-        usual, log.actions[name] = log.actions.get(name), action
-        with dial(server) as peer:
-            conn = log.conn(1)
-            with contextlib.suppress(OSError):
-                peer.sendall(b"x")
-            gone(peer)
-            log.until_count("OnClose")
-        assert log.closes() == [(operation, errno.ECANCELED)]
-        assert isinstance(conn.error, OSError)
-        assert name in str(conn.error)
-        log.actions[name] = usual or (lambda *_: None)
-        names = log.names(conn)
-        assert names[-1] == "OnClose"
-        assert names.index(name) == len(names) - (3 if action is fail else 2)  # nothing came after it
-        assert [type(error) for error in log.raised()] == ([LookupError] if action is fail else [])
-        assert [call.conn for call in log.calls[before:] if call.name == "OnException"] == [conn] * len(log.raised())
-        other.sendall(b"b")
-        assert read(other, 1) == b"b"
-
-
-@pytest.mark.parametrize("action", [fail, refuse])
-@pytest.mark.parametrize("name", ["OnConnect", "OnHandShake", "OnReceive"])
-def test_refusal_of_an_outgoing_connection(backend: str, name: str, action: Callable[..., Any]) -> None:
-    greeting = Log(OnAccept=lambda conn: conn.send(b"hello") and None)
-    log = Log(**{name: action})
-    with serving(greeting, backend) as server, wawo.TcpAgent(log, backend=backend) as agent:
-        agent.start()
-        conn = agent.connect(*server.address)
-        log.until_count("OnClose")
-        assert log.closes() == [
-            (Operation.RECEIVE if name == "OnReceive" else Operation.CONNECT, errno.ECANCELED),
-        ]
-        assert name in str(conn.error)
-
-
-@pytest.mark.parametrize("name", ["OnClose", "OnDrain", "OnShutdown"])
-def test_what_is_raised_where_nothing_can_be_refused_is_logged(
-    backend: str, name: str, caplog: pytest.LogCaptureFixture
-) -> None:
-    """OnException is not asked: OnClose stays the last callback of its connection."""
-    log = Log(**{name: fail, "OnReceive": lambda conn, data: conn.send(bytes(5_000_000)) and None})
-    with caplog.at_level(logging.ERROR, "wawo"):
-        with serving(log, backend) as server, dial(server) as peer:
-            peer.sendall(b"x")
-            read(peer, 5_000_000)
-            log.until_count("OnDrain")
-            assert log.conn().connected
-            peer.shutdown(socket.SHUT_WR)
-            assert read_all(peer) == b""
-            log.until_count("OnClose")
-            assert log.closes() == [CLEAN]
-        assert server.state is wawo.ServiceState.STOPPED
-    assert log.names()[-2:] == ["OnClose", "OnShutdown"]
-    assert log.raised() == []
-    (record,) = caplog.records
-    assert name in record.getMessage()
-    assert "LookupError" in caplog.text
-    assert "asked for" in caplog.text
-
-
-@pytest.mark.parametrize("name", ["OnClose", "OnDrain", "OnShutdown"])
-def test_result_is_ignored_where_nothing_can_be_refused(backend: str, name: str) -> None:
-    log = Log(**{name: refuse, "OnReceive": lambda conn, data: conn.send(bytes(5_000_000)) and None})
-    with serving(log, backend) as server, dial(server) as peer:
-        peer.sendall(b"x")
-        read(peer, 5_000_000)
-        log.until_count("OnDrain")
-        peer.sendall(b"x")
-        read(peer, 5_000_000)
-    assert log.count("OnShutdown") == 1
-    assert log.closes() == [CLEAN]
-
-
-def test_exception_in_on_exception_is_logged(backend: str, caplog: pytest.LogCaptureFixture) -> None:
-    def worse(conn: wawo.Connection, exception: BaseException) -> None:
-        raise ArithmeticError("even this") from exception
-
-    log = Log(OnReceive=fail, OnException=worse)
-    with caplog.at_level(logging.ERROR, "wawo"), serving(log, backend) as server, dial(server) as peer:
-        peer.sendall(b"x")
-        gone(peer)
-        log.until_count("OnClose")
-    assert log.closes() == [(Operation.RECEIVE, errno.ECANCELED)]
-    assert "even this" in caplog.text
-
-
-@pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit, GeneratorExit, StopIteration])
-def test_base_exceptions_end_the_connection_and_not_the_loop(backend: str, kind: type[BaseException]) -> None:
-    def leave(conn: wawo.Connection, data: bytes) -> None:
-        if data == b"x":
-            raise kind("out")
-        conn.send(data)
-
-    log = Log(OnReceive=leave)
-    with serving(log, backend) as server:
-        for number in range(1, 4):
-            with dial(server) as peer:
-                peer.sendall(b"x")
-                gone(peer)
-            log.until_count("OnClose", number)
-        with dial(server) as peer:
-            peer.sendall(b"y")
-            assert read(peer, 1) == b"y"
-    assert [type(error) for error in log.raised()] == [kind] * 3
-
-
-@pytest.mark.parametrize("answer", [None, HandleResult.OK, HandleResult.IGNORE, 0, 2, "ERROR", [], True])
-def test_other_results_go_on(backend: str, answer: object) -> None:
-    log = Log(OnReceive=lambda conn, data: (conn.send(data), answer)[1], OnAccept=lambda conn: answer)
-    with serving(log, backend) as server, dial(server) as peer:
-        for _ in range(3):
-            peer.sendall(b"x")
-            assert read(peer, 1) == b"x"
 
 
 def test_a_callback_that_blocks_is_counted_and_others_go_on_after_it(backend: str) -> None:
@@ -262,7 +107,7 @@ def test_sends_in_every_callback(backend: str) -> None:
 
 
 def test_outgoing_sends_in_on_connect_and_before(backend: str) -> None:
-    log = Log(OnConnect=lambda conn: conn.send(b"2") and None, OnHandShake=lambda conn: conn.send(b"3") and None)
+    log = Log(OnConnect=lambda conn: conn.send(b"2"), OnHandShake=lambda conn: conn.send(b"3"))
     far = Log()
     with serving(far, backend) as server, wawo.TcpAgent(log, backend=backend) as agent:
         agent.start()
@@ -399,7 +244,7 @@ def test_drops_the_last_reference_in_on_close(backend: str) -> None:
     only[0].start("127.0.0.1", 0)
     peer = dial(only[0])
     conn = log.conn()
-    with pytest.warns(ResourceWarning, match="was dropped while it ran"):
+    with pytest.warns(ResourceWarning, match="was dropped while it ran"):  # noqa: PT031
         peer.close()
         log.until_count("OnShutdown")
     assert conn.send(b"") is False

@@ -65,7 +65,7 @@ def test_after_close_nothing_is_accepted_or_delivered(backend: str) -> None:
 def test_close_waits_for_a_slow_reader_as_long_as_it_reads(backend: str) -> None:
     """close_timeout is for a peer that takes nothing at all, not for one that is slow."""
     reply = pattern(3_000_000)
-    log = Log(OnReceive=lambda conn, data: (conn.send(reply), conn.close()) and None)
+    log = Log(OnReceive=lambda conn, data: (conn.send(reply), conn.close()))
     with serving(log, backend, close_timeout=0.3) as server, dial(server, receive_buffer=4096) as peer:
         peer.sendall(b"x")
         got = bytearray()
@@ -82,7 +82,7 @@ def test_close_waits_for_a_slow_reader_as_long_as_it_reads(backend: str) -> None
 
 
 def test_close_timeout_with_a_peer_that_never_reads(backend: str) -> None:
-    log = Log(OnAccept=lambda conn: (conn.send(bytes(20_000_000)), conn.close()) and None)
+    log = Log(OnAccept=lambda conn: (conn.send(bytes(20_000_000)), conn.close()))
     with serving(log, backend, close_timeout=0.2) as server, dial(server, receive_buffer=4096) as peer:
         start = time.monotonic()
         log.until_count("OnClose")
@@ -96,7 +96,7 @@ def test_close_timeout_with_a_peer_that_never_reads(backend: str) -> None:
 
 def test_close_timeout_with_a_peer_that_never_closes(backend: str) -> None:
     """All arrived; only the peer's FIN is missing: that is a clean end."""
-    log = Log(OnAccept=lambda conn: (conn.send(b"bye"), conn.close()) and None)
+    log = Log(OnAccept=lambda conn: (conn.send(b"bye"), conn.close()))
     with serving(log, backend, close_timeout=0.2) as server, dial(server) as peer:
         start = time.monotonic()
         assert read_all(peer) == b"bye"
@@ -107,7 +107,7 @@ def test_close_timeout_with_a_peer_that_never_closes(backend: str) -> None:
 
 
 def test_close_timeout_of_zero(backend: str) -> None:
-    log = Log(OnAccept=lambda conn: (conn.send(b"bye"), conn.close()) and None)
+    log = Log(OnAccept=lambda conn: (conn.send(b"bye"), conn.close()))
     with serving(log, backend, close_timeout=0) as server, dial(server) as peer:
         assert read(peer, 3) == b"bye"
         log.until_count("OnClose")
@@ -123,7 +123,7 @@ def test_abort_is_a_reset(backend: str, inside: bool) -> None:
 
     log = Log(OnAccept=abort) if inside else Log()
     with serving(log, backend) as server:
-        with pytest.raises(ConnectionResetError), dial(server) as peer:  # it may come before connect() has returned
+        with pytest.raises(ConnectionResetError), dial(server) as peer:  # noqa: PT012 (perhaps before connect() is back)
             if not inside:
                 abort(log.conn())
             read_all(peer)
@@ -136,7 +136,7 @@ def test_abort_is_a_reset(backend: str, inside: bool) -> None:
 
 def test_abort_of_a_close_under_way(backend: str) -> None:
     """abort() ends what close() still waits for."""
-    log = Log(OnAccept=lambda conn: (conn.send(bytes(20_000_000)), conn.close()) and None)
+    log = Log(OnAccept=lambda conn: (conn.send(bytes(20_000_000)), conn.close()))
     with serving(log, backend, close_timeout=60) as server, dial(server, receive_buffer=4096) as peer:
         conn = log.conn()
         read(peer, 1000)
@@ -159,7 +159,7 @@ def test_reset_by_the_peer(backend: str) -> None:
 
 
 def test_reset_while_output_waits(backend: str) -> None:
-    log = Log(OnAccept=lambda conn: conn.send(bytes(10_000_000)) and None)
+    log = Log(OnAccept=lambda conn: conn.send(bytes(10_000_000)))
     with serving(log, backend) as server:
         peer = dial(server, receive_buffer=4096)
         read(peer, 1000)
@@ -171,7 +171,7 @@ def test_reset_while_output_waits(backend: str) -> None:
 
 def test_reset_while_closing(backend: str) -> None:
     """What was accepted did not all arrive: the close says so."""
-    log = Log(OnAccept=lambda conn: (conn.send(bytes(10_000_000)), conn.close()) and None)
+    log = Log(OnAccept=lambda conn: (conn.send(bytes(10_000_000)), conn.close()))
     with serving(log, backend, close_timeout=60) as server:
         peer = dial(server, receive_buffer=4096)
         read(peer, 1000)
@@ -282,7 +282,7 @@ def test_stop_with_drain_can_be_shortened(backend: str) -> None:
 
 def test_stop_with_drain_waits_for_pending_output(backend: str) -> None:
     reply = pattern(5_000_000)
-    log = Log(OnReceive=lambda conn, data: (conn.send(reply), conn.close()) and None)
+    log = Log(OnReceive=lambda conn, data: (conn.send(reply), conn.close()))
     with serving(log, backend) as server, dial(server, receive_buffer=8192) as peer:
         peer.sendall(b"x")
         log.until_count("OnReceive")

@@ -103,7 +103,7 @@ def test_self_connect_is_refused(backend: str) -> None:
 
 
 def test_local_address(backend: str) -> None:
-    log = Log(OnConnect=lambda conn: conn.send(b"x") and None)
+    log = Log(OnConnect=lambda conn: conn.send(b"x"))
     far = Log()
     with serving(far, backend) as server, agent_of(log, backend) as agent:
         port = free_port()
@@ -146,7 +146,7 @@ def test_all_addresses_of_a_name_are_tried(backend: str, listening: str) -> None
     families = {family for family, *_ in socket.getaddrinfo("localhost", 80, type=socket.SOCK_STREAM)}
     if len(families) < 2 and listening == "::1":
         pytest.skip("localhost has one address on this machine")
-    log, far = Log(OnReceive=echo), Log(OnAccept=lambda conn: conn.send(b"hello") and None)
+    log, far = Log(OnReceive=echo), Log(OnAccept=lambda conn: conn.send(b"hello"))
     with wawo.TcpServer(far, backend=backend) as server, agent_of(log, backend) as agent:
         server.start(listening, 0)
         conn = agent.connect("localhost", server.address[1])
@@ -228,7 +228,7 @@ def test_agent_to_server_in_one_pool(backend: str) -> None:
 
     with wawo.IoPool(1, backend=backend) as pool, wawo.TcpServer(Log(OnReceive=echo), io=pool) as server:
         server.start("127.0.0.1", 0)
-        near = wawo.Listener(OnConnect=lambda conn: conn.send(b"ball") and None, OnReceive=bounce)
+        near = wawo.Listener(OnConnect=lambda conn: conn.send(b"ball"), OnReceive=bounce)
         with wawo.TcpAgent(near, io=pool) as agent:
             agent.start()
             agent.connect(*server.address)

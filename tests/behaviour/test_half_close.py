@@ -44,7 +44,7 @@ def test_peer_first_with_the_data_in_one_segment(backend: str, framing: wawo.Raw
 def test_peer_first_replies_of_megabytes_still_flow(backend: str) -> None:
     """The answer is far larger than what the kernel takes, and the FIN is there before the first byte of it."""
     answer = pattern(20_000_000)
-    log = Log(OnReceive=lambda conn, data: conn.send(answer) and None)
+    log = Log(OnReceive=lambda conn, data: conn.send(answer))
     with serving(log, backend) as server, dial(server, receive_buffer=8192) as peer:
         peer.sendall(b"all of it, please")
         peer.shutdown(socket.SHUT_WR)
@@ -64,7 +64,7 @@ def test_peer_first_without_a_word(backend: str) -> None:
 
 
 def test_sent_in_on_accept_arrives_though_the_peer_has_closed_its_side(backend: str) -> None:
-    log = Log(OnAccept=lambda conn: conn.send(b"greeting") and None)
+    log = Log(OnAccept=lambda conn: conn.send(b"greeting"))
     with serving(log, backend) as server, dial(server) as peer:
         peer.shutdown(socket.SHUT_WR)
         assert read_all(peer) == b"greeting"
@@ -143,7 +143,7 @@ def test_ours_then_close(backend: str) -> None:
 
 
 def test_both_at_the_same_time(backend: str) -> None:
-    log = Log(OnReceive=lambda conn, data: conn.shutdown_write() and None)
+    log = Log(OnReceive=lambda conn, data: conn.shutdown_write())
     with serving(log, backend) as server:
         for _ in range(100):
             with dial(server) as peer:

@@ -112,7 +112,7 @@ def test_kept_dead_connections_touch_nobody(backend: str) -> None:
 
         call_all()
         done = threading.Event()
-        log.actions["OnReceive"] = lambda conn, data: (call_all(), conn.send(data), done.set()) and None
+        log.actions["OnReceive"] = lambda conn, data: (call_all(), conn.send(data), done.set())
         peers[0].sendall(b"!")
         assert done.wait(DEADLINE_S)
         log.actions["OnReceive"] = echo

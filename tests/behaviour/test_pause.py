@@ -128,7 +128,7 @@ def test_all_hold_a_whole_batch_and_go_on_at_once(backend: str) -> None:
 
 
 def test_pause_and_resume_in_one_callback_changes_nothing(backend: str) -> None:
-    log = Log(OnReceive=lambda conn, data: (conn.pause(), conn.resume()) and None)
+    log = Log(OnReceive=lambda conn, data: (conn.pause(), conn.resume()))
     with serving(log, backend, framing=wawo.LengthPrefixed(1)) as server, dial(server) as peer:
         peer.sendall(numbers(4000))
         log.until_count("OnReceive", 4000)

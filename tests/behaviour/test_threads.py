@@ -78,7 +78,7 @@ def test_sends_of_many_threads_keep_the_order_of_each(backend: str, loops: int) 
 def test_sends_from_callbacks_and_threads_at_once(backend: str) -> None:
     """The loop's own sends and those of threads share one stream; each keeps its order."""
     count = int(3000 * SCALE)
-    log = Log(OnReceive=lambda conn, data: conn.send(data) and None)
+    log = Log(OnReceive=lambda conn, data: conn.send(data))
     with serving(log, backend, framing=wawo.LengthPrefixed(4)) as server, dial(server) as peer:
         conn = log.conn()
 
@@ -121,7 +121,7 @@ def test_sends_race_with_the_end(backend: str, how: str) -> None:
                     for _ in range(20):
                         assert conn.send(b"late") is False
 
-                def end(conn: wawo.Connection = conn) -> None:
+                def end(conn: wawo.Connection = conn, accepted: list[int] = accepted) -> None:
                     eventually(lambda: conn.pending > 0 or sum(accepted) > 50)
                     getattr(conn, how)()
 
@@ -212,7 +212,7 @@ def test_storm_of_connects_and_stops(backend: str) -> None:
     far = Log(OnReceive=echo)
     with serving(far, backend) as server:
         for _ in range(max(2, int(15 * SCALE))):
-            log = Log(OnConnect=lambda conn: conn.send(b"x") and None)
+            log = Log(OnConnect=lambda conn: conn.send(b"x"))
             agent = wawo.TcpAgent(log, backend=backend, io_threads=2)
             agent.start()
             made: list[wawo.Connection] = []

@@ -158,6 +158,13 @@ def reset(sock: socket.socket) -> None:
     sock.close()
 
 
+def gone(sock: socket.socket) -> None:
+    """Wait for the end of the stream, by FIN or by RST, and close."""
+    with contextlib.suppress(ConnectionResetError):
+        read_all(sock)
+    sock.close()
+
+
 def pattern(size: int, salt: int = 0) -> bytes:
     """Bytes in which no place looks like another one near it."""
     words = (size + 7) // 8

@@ -20,7 +20,7 @@ class Reconnects:
     """Up to ``width`` connections at a time to ``address``, one after the other until ``total`` were checked.
 
     Each sends its identity in two parts with other connections' turns between them, and wants exactly that back, then
-    the end of the stream. One in eight ends by FIN, the others by RST, which spares the machine's ports.
+    the end of the stream. One in 32 ends by FIN, the others by RST, which spares the machine's ports.
     """
 
     def __init__(self, address: tuple[str, int], total: int, width: int = 64, seconds: float = 1e9) -> None:
@@ -65,7 +65,7 @@ class Reconnects:
         number, wanted, half, got = key.data
         if key.events == selectors.EVENT_WRITE:
             sock.send(wanted[half:])
-            if number % 8 == 1:
+            if number % 32 == 1:
                 sock.shutdown(socket.SHUT_WR)
             self.selector.modify(sock, selectors.EVENT_READ, key.data)
             return 0
@@ -76,13 +76,13 @@ class Reconnects:
             piece = b""
         got += piece
         whole = bytes(got) == wanted
-        if piece and not (whole and number % 8 != 1):
+        if piece and not (whole and number % 32 != 1):
             return 0
         if whole:
             self.checked += 1
         else:
             self.wrong.append(f"{number} wanted {wanted[:12]!r}, got {bytes(got[:12])!r}, {len(got)} bytes")
-        if number % 8 != 1:
+        if number % 32 != 1:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_0)
         self.selector.unregister(sock)
         sock.close()

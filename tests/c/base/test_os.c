@@ -39,8 +39,18 @@ TEST(addresses_there_and_back)
 
 TEST(names_are_no_addresses)
 {
-    static const char *const hosts[] = {"localhost", "", "127.0.0", "127.0.0.1.1", "256.0.0.1", "127.0.0.1%lo", "::1::",
-                                        "fe80::1%no-such-zone", "fe80::1%", "fe80::1%1x", "[::1]", "1.2.3.4 ",
+    static const char *const hosts[] = {"localhost",
+                                        "",
+                                        "127.0.0",
+                                        "127.0.0.1.1",
+                                        "256.0.0.1",
+                                        "127.0.0.1%lo",
+                                        "::1::",
+                                        "fe80::1%no-such-zone",
+                                        "fe80::1%",
+                                        "fe80::1%1x",
+                                        "[::1]",
+                                        "1.2.3.4 ",
                                         "a-name-that-is-very-much-longer-than-any-address-could-ever-be-"
                                         "a-name-that-is-very-much-longer-than-any-address-could-ever-be"};
     struct wawo_addr a;

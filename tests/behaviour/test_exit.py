@@ -1,0 +1,68 @@
+"""The end of the process, whatever is alive in it: its own exit code, soon, and not a word on stderr."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from peers import DEADLINE_S, run_program
+from programs import BUSY, START, run
+
+
+@pytest.mark.parametrize("end", ["", "sys.exit(0)", "server = agent = None", "del Echo"])
+def test_exit_in_full_swing(backend: str, end: str) -> None:
+    """Live servers, connections, callbacks and daemon threads that send: code 0, soon, and not a word on stderr."""
+    if "None" in end:
+        end = 'warnings.simplefilter("ignore"); ' + end
+    for _ in range(3):
+        start = time.monotonic()
+        run(backend, BUSY + end + '\nprint(time.monotonic() - float("0"))')
+        assert time.monotonic() - start < 3 + DEADLINE_S / 10
+
+
+def test_exit_with_an_error_keeps_its_code(backend: str) -> None:
+    done = run_program(START + BUSY + 'raise SystemExit("enough")', backend)
+    assert (done.returncode, done.stderr.strip()) == (1, "enough")
+
+
+def test_os_exit(backend: str) -> None:
+    run(backend, BUSY + "os._exit(7)", 7)
+
+
+def test_exit_while_callbacks_hold_references_to_modules_that_go(backend: str) -> None:
+    """Callbacks still run while the interpreter comes down; none of them may meet a half-cleared module."""
+    program = """
+class Late(wawo.Listener):
+    def OnClose(self, conn, operation, error):
+        assert os.getpid() and operation is wawo.Operation.CLOSE
+    def OnShutdown(self, component):
+        print("down", component.state.name, flush=True)
+server = serve(Late())
+peers = [socket.create_connection(server.address) for _ in range(50)]
+while server.count < 50:
+    time.sleep(0.001)
+"""
+    assert run(backend, program) == ["down STOPPING"]
+
+
+def test_exit_with_a_callback_that_waits_for_the_main_thread(backend: str) -> None:
+    """Nobody can help it: it is left behind after a second."""
+    program = """
+entered = threading.Event()
+def block(conn, data):
+    entered.set()
+    threading.main_thread().join()
+server = serve(wawo.Listener(OnReceive=block))
+peer = socket.create_connection(server.address)
+peer.sendall(b"x")
+entered.wait()
+"""
+    start = time.monotonic()
+    run(backend, program)
+    assert time.monotonic() - start < 4
+
+
+def test_process_does_not_live_for_its_server(backend: str) -> None:
+    start = time.monotonic()
+    run(backend, "server = serve()\npeer = socket.create_connection(server.address)")
+    assert time.monotonic() - start < 3

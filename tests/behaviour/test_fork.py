@@ -1,0 +1,162 @@
+"""Fork: the parent's connections go on, the child's copies are closed, and the child may run its own."""
+
+from __future__ import annotations
+
+from programs import run
+
+
+def test_fork_in_full_swing(backend: str) -> None:
+    """The parent's connections go on; the child's copies are closed, and it runs a server of its own."""
+    program = """
+warnings.simplefilter("ignore", DeprecationWarning)
+server = serve(io_threads=2)
+peers = [socket.create_connection(server.address, 5) for _ in range(20)]
+def echo(peer, data):
+    peer.sendall(data)
+    got = b""
+    while len(got) < len(data):
+        got += peer.recv(len(data))
+    assert got == data
+for peer in peers:
+    echo(peer, b"before")
+conns = server.connections()
+for turn in range(5):
+    pid = os.fork()
+    if pid == 0:
+        code = 1
+        try:
+            for conn in conns:
+                assert conn.send(b"from the child") is False
+                assert not conn.connected
+                conn.close()
+                conn.abort()
+            assert server.state is wawo.ServiceState.STOPPED
+            assert server.count == 0 and server.connections() == []
+            for name in os.listdir("/proc/self/fd"):
+                try:
+                    target = os.readlink(f"/proc/self/fd/{name}")
+                except OSError:
+                    continue
+                assert "eventpoll" not in target and "eventfd" not in target, target
+            own = serve()
+            with socket.create_connection(own.address, 5) as peer:
+                echo(peer, bytes(100_000))
+            own.stop()
+            server.start("127.0.0.1", 0)
+            with socket.create_connection(server.address, 5) as peer:
+                echo(peer, b"again")
+            server.stop()
+            code = 0
+        except BaseException:
+            import traceback
+            traceback.print_exc()
+        os._exit(code)
+    for peer in peers:
+        echo(peer, bytes(30_000))
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    for peer in peers:
+        echo(peer, b"after")
+assert all(conn.connected for conn in conns) and server.count == 20
+peers[0].close()
+while server.count == 20:
+    time.sleep(0.001)
+server.stop()
+print("ok")
+"""
+    assert run(backend, program) == ["ok"]
+
+
+def test_fork_in_a_callback(backend: str) -> None:
+    """On a loop thread, which is the child's main thread then."""
+    program = """
+warnings.simplefilter("ignore", DeprecationWarning)
+def receive(conn, data):
+    pid = os.fork()
+    if pid == 0:
+        os._exit(3 if conn.send(b"child") is False else 1)
+    conn.send(str(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])).encode())
+server = serve(wawo.Listener(OnReceive=receive))
+with socket.create_connection(server.address, 5) as peer:
+    for _ in range(3):
+        peer.sendall(b"x")
+        print(peer.recv(10).decode())
+server.stop()
+"""
+    assert run(backend, program) == ["3", "3", "3"]
+
+
+def test_child_that_returns_from_the_callback_it_was_made_in(backend: str) -> None:
+    """It ends there, as a child made on any other thread does; nothing of the parent's is done twice."""
+    program = """
+warnings.simplefilter("ignore", DeprecationWarning)
+children, done = [], threading.Event()
+def receive(conn, data):
+    pid = os.fork()
+    if pid == 0:
+        print("in the child")
+        return
+    children.append(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+    conn.send(data)
+def close(conn, operation, error):
+    print("OnClose", flush=True)
+    done.set()
+server = serve(wawo.Listener(OnReceive=receive, OnClose=close))
+with socket.create_connection(server.address, 5) as peer:
+    for _ in range(3):
+        peer.sendall(b"x")
+        assert peer.recv(10) == b"x"
+done.wait(5)
+server.stop()
+print(children)
+"""
+    assert run(backend, program) == ["in the child"] * 3 + ["OnClose", "[0, 0, 0]"]
+
+
+def test_the_peer_hears_the_end_though_a_child_lives_on(backend: str) -> None:
+    """A child keeps no copy of a connection: the FIN of the parent is the last of it."""
+    program = """
+warnings.simplefilter("ignore", DeprecationWarning)
+server = serve()
+peer = socket.create_connection(server.address, 5)
+peer.sendall(b"x"); peer.recv(1)
+ready, go = os.pipe(), os.pipe()
+pid = os.fork()
+if pid == 0:
+    peer.close()
+    os.write(ready[1], b"!")
+    os.read(go[0], 1)
+    os._exit(0)
+os.read(ready[0], 1)
+server.stop()
+print(peer.recv(1))
+again = wawo.TcpServer(Echo(), backend=sys.argv[1])
+again.start(*server.address)
+again.stop()
+os.write(go[1], b"!")
+os.waitpid(pid, 0)
+"""
+    assert run(backend, program) == ["b''"]
+
+
+def test_multiprocessing_by_fork(backend: str) -> None:
+    program = """
+warnings.simplefilter("ignore", DeprecationWarning)
+import multiprocessing
+server = serve()
+def work(queue):
+    own = serve()
+    with socket.create_connection(own.address, 5) as peer:
+        peer.sendall(b"x")
+        queue.put(peer.recv(1))
+    own.stop()
+context = multiprocessing.get_context("fork")
+queue = context.Queue()
+children = [context.Process(target=work, args=(queue,)) for _ in range(3)]
+for child in children:
+    child.start()
+print([queue.get(timeout=10) for _ in children])
+for child in children:
+    child.join()
+print([child.exitcode for child in children])
+"""
+    assert run(backend, program) == ["[b'x', b'x', b'x']", "[0, 0, 0]"]
