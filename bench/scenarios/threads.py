@@ -1,4 +1,5 @@
-"""Several loops, and a Python thread that never rests: server and load may both use every core."""
+"""Several loops, where server and load may both use every core; a Python thread that never rests, where the server has
+one core and the load the other."""
 
 from __future__ import annotations
 
@@ -27,14 +28,13 @@ def bars(results: Sequence[CaseResult]) -> list[Bar]:
 
 SCENARIO = Scenario(
     name="threads",
-    title="64 B, 100 connections, nothing pinned",
+    title="64 B, 100 connections",
     cases=[
-        Case("one loop and two", LOAD, (ONE_LOOP, TWO_LOOPS), pinned=False),
+        Case("one loop and two, nothing pinned", LOAD, (ONE_LOOP, TWO_LOOPS), pinned=False),
         Case(
             "a CPU-bound Python thread in the server (its CPU time is in the figure)",
             LOAD,
             (UVLOOP, UVLOOP_BURN, WAWO, WAWO_BURN),
-            pinned=False,
         ),
     ],
     bars=bars,

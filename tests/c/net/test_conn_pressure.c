@@ -293,13 +293,15 @@ TEST_EACH_BACKEND(lent_from_another_thread, backend)
     for (i = 0; i < 4; i++)
         kit_read_pattern(fd, 0, MIB);
     wait_loans(&s, 8);
+    ASSERT_EQ(wawo_share_lend(server.last, bytes, 0, NULL, &s), 1); /* alone */
+    wait_loans(&s, 9);
     ASSERT_EQ(wawo_share_lend(server.last, bytes, MIB, NULL, &s), 1);
     ASSERT_TRUE(wawo_share_abort(server.last));
-    wait_loans(&s, 9);
+    wait_loans(&s, 10);
     ASSERT_EQ(wawo_share_lend(server.last, bytes, MIB, NULL, &s), 0);
     kit_close(fd);
     close_both(&s, &server);
-    ASSERT_EQ(s.loans_back, 9u);
+    ASSERT_EQ(s.loans_back, 10u);
 }
 
 /* ---- flush in the callback ---- */

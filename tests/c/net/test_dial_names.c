@@ -251,6 +251,43 @@ TEST_EACH_BACKEND(a_hanging_look_up_times_out, backend)
     KIT_UNTIL(wawo_alloc_live() == 0);
 }
 
+/* More of them than a batch has room for, ended in one call: by a stop, or by one tick of the clock. */
+static void thousands_end(const char *backend, int64_t timeout_ns, int error)
+{
+    enum { MANY = 20000 };
+    struct stage s;
+    struct party agent;
+    int i;
+
+    names_are(NULL, EAI_NONAME);
+    names_block();
+    stage_open(&s, backend, 1);
+    party_init(&agent, &s, WAWO_AGENT);
+    agent.options.max_connections = MANY;
+    party_start(&agent);
+    for (i = 0; i < MANY; i++)
+        ASSERT_EQ(party_dial(&agent, "a.name", 1, timeout_ns, NULL), 0);
+    if (timeout_ns > 0)
+        party_wait(&agent, WAWO_ON_CLOSE, MANY);
+    party_finish(&agent);
+    ASSERT_EQ(agent.count[WAWO_ON_CLOSE], (unsigned)MANY);
+    ASSERT_EQ(agent.bad, (unsigned)MANY);
+    ASSERT_EQ(agent.error, error);
+    names_unblock();
+    stage_close(&s);
+    KIT_UNTIL(wawo_alloc_live() == 0);
+}
+
+TEST_EACH_BACKEND(thousands_of_hanging_look_ups_are_cancelled, backend)
+{
+    thousands_end(backend, 0, ECANCELED);
+}
+
+TEST_EACH_BACKEND(thousands_of_hanging_look_ups_time_out, backend)
+{
+    thousands_end(backend, 2 * WAWO_SEC, ETIMEDOUT);
+}
+
 /* The engine ends while look-ups hang: their answers find nobody, and the last one gives all back. */
 TEST_EACH_BACKEND(the_engine_ends_before_the_answer, backend)
 {

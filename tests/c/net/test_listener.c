@@ -1,7 +1,9 @@
 /* Accepting: full, out of descriptors, hand-over to other loops. */
 #include "support/stage.h"
 
+#include "base/atomic.h"
 #include "base/err.h"
+#include "io/threads.h"
 
 #include <errno.h>
 #include <sys/resource.h>
@@ -235,6 +237,49 @@ static void hook_slow_start(struct party *p, const struct wawo_event *e, struct 
     *blocked = true;
     while (wawo_os_now_ns() < until)
         continue;
+}
+
+static void hook_gate(struct party *p, const struct wawo_event *e, struct actor *a)
+{
+    (void)a;
+    if (e->kind == WAWO_ON_ACCEPT)
+        KIT_UNTIL(wawo_load((uint32_t *)p->arg) != 0);
+}
+
+TEST_EACH_BACKEND(a_busy_loop_is_handed_thousands, backend)
+{
+    enum { MANY = 8500 }; /* with ACCEPT and HANDSHAKE more than a batch has room for */
+    static int fds[MANY];
+    struct rlimit limit;
+    struct stage s;
+    struct party server;
+    struct wawo_endpoint_stats st;
+    uint32_t gate = 0;
+    int i;
+
+    ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    limit.rlim_cur = limit.rlim_max;
+    if (limit.rlim_max < 2 * MANY + 100 || setrlimit(RLIMIT_NOFILE, &limit) != 0)
+        SKIP("too few descriptors here");
+    stage_open(&s, backend, 2);
+    wawo_store(&s.threads->loops[0].load, 1000000); /* all go to the other loop */
+    party_init(&server, &s, WAWO_SERVER);
+    server.hook = hook_gate;
+    server.arg = &gate;
+    party_start(&server);
+    for (i = 0; i < MANY; i++)
+        fds[i] = kit_connect(server.port);
+    KIT_UNTIL(wawo_endpoint_count(server.endpoint) == MANY); /* booked; one of them in its callback */
+    wawo_endpoint_stats(server.endpoint, &st);
+    ASSERT_LT(st.accepts, (unsigned)MANY);
+    wawo_store(&gate, 1);
+    party_wait(&server, WAWO_ON_HANDSHAKE, MANY);
+    party_finish(&server);
+    ASSERT_EQ(server.count[WAWO_ON_CLOSE], (unsigned)MANY);
+    wawo_store(&s.threads->loops[0].load, 0);
+    stage_close(&s);
+    for (i = 0; i < MANY; i++)
+        kit_close(fds[i]);
 }
 
 TEST_EACH_BACKEND(a_storm_of_peers_that_give_up_at_once, backend)

@@ -159,8 +159,11 @@ static void on_deliver(void *arg, const struct wawo_event *events, unsigned coun
     unsigned i;
 
     ASSERT_GT(wawo_load(&s->entered), 0);
-    for (i = 0; i < count; i++)
+    for (i = 0; i < count; i++) {
+        if (s->before != NULL)
+            s->before(s, &events[i], i);
         deliver_one(&events[i]);
+    }
     wawo_mutex_lock(&s->lock);
     wawo_cond_broadcast(&s->changed);
     wawo_mutex_unlock(&s->lock);

@@ -16,6 +16,9 @@ struct stage {
     struct wawo_mutex lock;
     struct wawo_cond changed;
     uint64_t loans_back; /* buffers given back; under the lock */
+    /* Before the due check of each event of a batch: what another thread may do at that moment; may be NULL. */
+    void (*before)(struct stage *s, const struct wawo_event *e, unsigned index);
+    void *before_arg;
     int entered;         /* of all loops; atomic */
     unsigned loops;
 };

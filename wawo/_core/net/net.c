@@ -11,6 +11,7 @@
 #define BATON_PATIENCE_NS WAWO_MSEC         /* the holder may be asleep in a callback with the GIL free */
 #define GIL_CONTENDED_NS WAWO_MSEC          /* a wait this long means another thread computes */
 #define STICKY_IDLE_NS WAWO_MSEC           /* stay attached this long without work */
+#define AWAKE_NS (50 * WAWO_MSEC / 1000)    /* loops that share a GIL sleep no sooner than this after work */
 #define LOANS_MAX_NS (10 * WAWO_MSEC)       /* borrowed buffers go back at least this soon */
 #define STARVING_POLL_NS (5 * WAWO_MSEC)
 enum { LOANS_MAX_BYTES = 1024 * 1024 };
@@ -169,6 +170,7 @@ static void net_start(struct wawo_loop *loop)
 {
     struct wawo_net *net = loop->upper;
 
+    net->shares_gil = net->sink->baton && loop->threads->count > 1;
     net->sink->thread_start(net->arg, loop->name);
 }
 
@@ -221,26 +223,52 @@ static void feed_starving(struct wawo_net *net)
         wawo_conn_fed(wawo_container_of(some.next, struct wawo_conn, starving));
 }
 
+/* Beside a thread that computes each release of the GIL costs up to its switch interval: give it up only when no work
+ * has come for a while. Counted from the end of the last turn that had work, when its answers had left. */
+static void stay_or_leave(struct wawo_net *net, bool fresh)
+{
+    int64_t now = wawo_os_now_ns();
+
+    if (fresh)
+        net->worked_ns = now;
+    else if (now - net->worked_ns > STICKY_IDLE_NS)
+        leave(net);
+}
+
+/* Loops that share a GIL have small batches, and going to sleep and being woken would cost each more than its work. */
+static void stay_awake(struct wawo_net *net, bool fresh)
+{
+    struct wawo_loop *loop = net->loop;
+
+    if (fresh)
+        net->worked_ns = loop->now_ns;
+    else if (loop->now_ns - net->worked_ns >= AWAKE_NS)
+        return;
+    else
+        wawo_thread_yield(); /* others may have work for this core */
+    loop->busy = true;
+}
+
 static void net_turn(struct wawo_loop *loop)
 {
     struct wawo_net *net = loop->upper;
     bool fresh = net->fresh;
 
     net->fresh = false;
-    if (fresh)
-        net->worked_ns = loop->now_ns;
     if (!wawo_net_deliver(net, false)) { /* go on receiving meanwhile, and wait only when nothing comes */
         if (!fresh)
             wawo_baton_wait(BATON_PATIENCE_NS - (loop->now_ns - net->refused_ns));
         loop->busy = true;
         return;
     }
-    if (wawo_unlikely(net->attached) && loop->now_ns - net->worked_ns > STICKY_IDLE_NS)
-        leave(net);
+    if (wawo_unlikely(net->attached))
+        stay_or_leave(net, fresh);
     if (wawo_unlikely(!wawo_list_empty(&net->starving)))
         feed_starving(net);
     wawo_heap_rewind(&loop->heap);
     loop->busy = net->batch.count > 0 || net->dirty != NULL || net->attached;
+    if (net->shares_gil && !loop->busy)
+        stay_awake(net, fresh);
     if (wawo_unlikely(loop->heap.loans != NULL))
         loop->wait_max = LOANS_MAX_NS;
 }
