@@ -141,8 +141,8 @@ def test_refused(log: Log, backend: str, wait: bool) -> None:
 
 def test_name_that_does_not_resolve(log: Log, backend: str) -> None:
     client = wawo.TcpClient(log, backend=backend)
-    with pytest.raises(socket.gaierror, match=r"no-such-host\.invalid.*does not resolve"):
-        client.start("no-such-host.invalid", 80)
+    with pytest.raises(socket.gaierror, match=r"no such host.*does not resolve"):
+        client.start("no such host", 80)
     assert log.calls[0][1] == (wawo.Operation.CONNECT, errno.EHOSTUNREACH)
 
 
@@ -203,7 +203,7 @@ def test_waiting_start_in_a_callback_is_an_error(log: Log, backend: str, peer: s
 
 def test_stop_while_connecting(backend: str) -> None:
     client = wawo.TcpClient(Log(), backend=backend)
-    client.start("no-such-host.invalid", 80, wait=False)
+    client.start("no such host", 80, wait=False)
     client.stop()
     assert client.state is wawo.ServiceState.STOPPED
 

@@ -118,8 +118,8 @@ def test_refused_port() -> None:
 
 
 def test_unknown_name() -> None:
-    with pytest.raises(OSError, match=r"nosuch\.invalid") as caught:
-        load(host="nosuch.invalid")
+    with pytest.raises(OSError, match=r"no such host") as caught:
+        load(host="no such host")
     assert caught.value.errno == errno.EHOSTUNREACH
 
 

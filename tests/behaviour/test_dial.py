@@ -164,7 +164,7 @@ def test_no_address_of_a_name_answers(backend: str) -> None:
     assert isinstance(conn.error, ConnectionRefusedError)
 
 
-@pytest.mark.parametrize("name", ["no-such-host.invalid", "a" * 64, "a..b", "nothing here", "256.256.256.256"])
+@pytest.mark.parametrize("name", ["no such host", "a" * 64, "a..b", "nothing here", "256.256.256.256"])
 def test_names_that_do_not_resolve(backend: str, name: str) -> None:
     log = Log()
     with agent_of(log, backend) as agent:
@@ -180,7 +180,7 @@ def test_lookups_do_not_hold_up_the_loop(backend: str) -> None:
     log = Log(OnReceive=echo)
     with serving(Log(OnReceive=echo), backend) as server, agent_of(log, backend) as agent, dial(server) as peer:
         for number in range(60):
-            agent.connect(f"no-such-host-{number}.invalid", 80)
+            agent.connect(f"no such host {number}", 80)
         for _ in range(50):
             peer.sendall(b"x")
             assert read(peer, 1) == b"x"

@@ -87,7 +87,7 @@ TEST(resolves)
     for (i = 0; i < n; i++)
         ASSERT_EQ(list[i].port, 99);
     wawo_free(list);
-    n = wawo_os_resolve("no-such-host.invalid", 99, &list, &gai);
+    n = wawo_os_resolve("no such host", 99, &list, &gai);
     ASSERT_EQ(n, 0);
     ASSERT_NE(gai, 0);
     wawo_free(list);

@@ -301,7 +301,7 @@ TEST_EACH_BACKEND(paused_with_a_fin_sleeps, backend)
     does_not_spin(backend, kit_close);
 }
 
-/* Out of chunks: ENOBUFS, the order is gone, nothing is lost; it goes on when chunks are home and it is started again. */
+/* Out of chunks: ENOBUFS, the order is gone, nothing is lost; it goes on when it is started again with chunks home. */
 TEST_EACH_BACKEND(receive_without_memory, backend)
 {
     struct rig *r = rig_open(backend, 0); /* eight chunks */

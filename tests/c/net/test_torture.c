@@ -1,5 +1,5 @@
-/* A whole life of an engine with the n-th allocation failing, for every n until nothing fails any more: whatever comes of
- * it, no crash, no hang, no leak. */
+/* A whole life of an engine with the n-th allocation failing, for every n until nothing fails any more: whatever comes
+ * of it, no crash, no hang, no leak. */
 #include "support/stage.h"
 
 #include "base/alloc.h"
