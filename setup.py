@@ -24,7 +24,10 @@ SANITIZER = ["-O1", "-g", "-fno-omit-frame-pointer", "-UNDEBUG", "-DWAWO_DEBUG"]
 MODES = {
     "release": (["-O3", "-fno-semantic-interposition"], []),
     "debug": (["-O0", "-g3", "-UNDEBUG", "-DWAWO_DEBUG"], []),
-    "asan": ([*SANITIZER, "-fsanitize=address"], ["-fsanitize=address"]),
+    "asan": (
+        [*SANITIZER, "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"],
+        ["-fsanitize=address,undefined"],
+    ),
     "ubsan": ([*SANITIZER, "-fsanitize=undefined", "-fno-sanitize-recover=all"], ["-fsanitize=undefined"]),
     "tsan": ([*SANITIZER, "-fsanitize=thread"], ["-fsanitize=thread"]),
 }
