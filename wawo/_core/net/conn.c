@@ -404,11 +404,18 @@ void wawo_conn_flush(struct wawo_conn *c)
 static void finish_input(struct wawo_conn *c)
 {
     struct wawo_filter *f;
+    enum wawo_operation op;
     int err = c->broken;
 
     for (f = c->filter; f != NULL && err == 0; f = f->up)
         err = -f->cfg->ops->finish(f);
-    begin_close(c, err != 0 ? WAWO_OP_RECEIVE : WAWO_OP_CLOSE, err);
+    op = err != 0 ? WAWO_OP_RECEIVE : WAWO_OP_CLOSE;
+    wawo_share_advance(c->share, WAWO_SHARE_CLOSING); /* from here on nothing is added to what is pending */
+    if (c->eof && wawo_conn_pending(c) == 0) {
+        wawo_conn_end(c, op, err); /* the common end: nothing to flush, nothing to wait for */
+        return;
+    }
+    begin_close(c, op, err);
     wawo_conn_flush(c);
 }
 
