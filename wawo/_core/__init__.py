@@ -86,11 +86,12 @@ def _add(name: str) -> None:
 
 _find()
 _add("_connection")
+_add("_endpoint")
 _add("_load")
 
-from . import _native  # noqa: E402  (there is nothing to import before it is found)
+from . import _endpoint, _native  # noqa: E402  (there is nothing to import before it is found)
 
-backends = _native.backends
+backends = _endpoint.backends
 """(name, works here, why not) of each kernel interface, best first."""
 
 ENGINE_PATH: str = _native.__file__ or ""

@@ -1,22 +1,20 @@
 # cython: language_level=3
-"""The binding: handles over the C core, and deliver(), the one place where a loop thread enters Python.
+"""The binding's deliver(), the one place where a loop thread enters Python; the handles stand in _endpoint.
 
 A loop thread holds one thread state for life. C calls enter() once for each batch, deliver() for its events, leave();
 nothing else of Python is touched on a loop thread.
 """
-cimport cython
 from cpython.long cimport PyLong_FromLong, PyLong_FromSize_t
-from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from cpython.object cimport PyObject
-from cpython.ref cimport Py_DECREF, Py_INCREF
+from cpython.ref cimport Py_DECREF
 
-from ._connection cimport Connection, connection_new, connection_of, incref, view_new
+from ._connection cimport Connection, connection_of, view_new
+from ._endpoint cimport ON_EXCEPTION, Endpoint, callback_name, count_fork, fork_count, set_sink
 from .c cimport *
 
 import os
 import sys
 import threading
-import weakref
 
 cdef extern from "<binding.h>":
     void py_pin() noexcept
@@ -28,9 +26,6 @@ cdef extern from "<binding.h>":
     bint PY_HAS_GIL
 
 cdef extern from "Python.h":
-    bint PyMethod_Check(object o)
-    PyObject *PyMethod_GET_FUNCTION(object o)
-    PyObject *PyMethod_GET_SELF(object o)
     PyObject *PyObject_Vectorcall(PyObject *func, PyObject *const *args, size_t nargsf, PyObject *kwnames)
     enum:
         PY_VECTORCALL_ARGUMENTS_OFFSET
@@ -40,13 +35,6 @@ cdef extern from "Python.h":
     void Py_XDECREF_RAW "Py_XDECREF"(PyObject *o)
     void PyErr_WriteUnraisable(PyObject *o)
     PyObject *Py_None_RAW "Py_None"
-
-cdef enum:
-    CALLBACKS = 9     # the event kinds, and OnException
-    ON_EXCEPTION = 8
-
-cdef tuple NAMES = ("OnAccept", "OnConnect", "OnHandShake", "OnReceive", "OnSend", "OnDrain", "OnClose", "OnShutdown",
-                    "OnException")
 
 # What setup() is given: the Python objects that the binding needs.
 cdef object HANDLE_ERROR = None
@@ -62,10 +50,6 @@ def setup(*, object handle_error, tuple operations, object log_callback):
     """Hand over the Python objects that deliver() compares with and passes on. Once, at import."""
     global HANDLE_ERROR, OPERATIONS, LOG_CALLBACK
     HANDLE_ERROR, OPERATIONS, LOG_CALLBACK = handle_error, operations, log_callback
-
-
-cdef object os_error(int code, str what):
-    return OSError(-code, f"{what}: {wawo_err_text(code).decode()}")
 
 
 # ---- deliver: from the core to the listener ----
@@ -108,7 +92,7 @@ cdef void answer(Endpoint ep, const wawo_event *e, PyObject *result) noexcept:
     cdef int kind = e.kind
     cdef bint refuses = result == NULL or result == <PyObject *>HANDLE_ERROR
     if result == NULL:
-        report(ep, connection_of(e.share, ep), py_take_error(), <str>NAMES[kind], kind <= WAWO_ON_SEND)
+        report(ep, connection_of(e.share, ep), py_take_error(), callback_name(kind), kind <= WAWO_ON_SEND)
     else:
         Py_DECREF_RAW(result)
     if refuses and kind <= WAWO_ON_SEND:
@@ -199,7 +183,7 @@ cdef void end_forked() noexcept:
 
 cdef void deliver(void *arg, const wawo_event *events, unsigned count) noexcept:
     cdef const wawo_event *e
-    cdef unsigned i, epoch = EPOCH
+    cdef unsigned i, forks = fork_count()
     take_hooks()
     for i in range(count):
         e = &events[i]
@@ -212,7 +196,7 @@ cdef void deliver(void *arg, const wawo_event *events, unsigned count) noexcept:
             deliver_shutdown(<Endpoint>e.owner)
         elif wawo_event_due(e):
             deliver_other(<Endpoint>e.owner, e)
-    if epoch != EPOCH:
+    if forks != fork_count():
         end_forked()
 
 
@@ -256,224 +240,7 @@ SINK.leave = leave
 SINK.deliver = deliver
 SINK.give_back = give_back
 SINK.baton = PY_HAS_GIL
-
-cdef unsigned EPOCH = 0  # forks that this process comes from: handles of an earlier one are dead
-
-
-@cython.final
-cdef class Threads:
-    """N loops on N native threads, started at once. Any thread."""
-    cdef wawo_threads *threads
-    cdef bint running
-    cdef unsigned epoch
-    cdef object __weakref__
-
-    def __init__(self, unsigned count, backend, size_t pool_memory):
-        cdef int err = 0
-        cdef bytes name = None if backend is None else backend.encode()
-        cdef const char *c_name = NULL if name is None else <const char *>name
-        if self.threads != NULL:
-            raise RuntimeError("Threads are started once")
-        self.threads = wawo_engine_new(count, c_name, pool_memory, &SINK, NULL, &err)
-        if self.threads == NULL and err == WAWO_EINVAL:
-            raise ValueError(f"backend must be one of {[row[0] for row in backends()]}, not {backend!r}")
-        if self.threads == NULL:
-            raise os_error(err, f"backend {backend or 'default'} does not work here" if backend else "starting threads")
-        self.running = True
-        self.epoch = EPOCH
-
-    @property
-    def count(self):
-        return wawo_engine_count(self.threads)
-
-    @property
-    def backend(self):
-        return wawo_engine_backend(self.threads).decode()
-
-    def stop(self, double timeout):
-        cdef bint ended
-        cdef int64_t ns = <int64_t>(timeout * 1e9)
-        if not self.running or self.epoch != EPOCH:
-            return True
-        self.running = False
-        with nogil:
-            ended = wawo_engine_stop(self.threads, ns)
-        return ended
-
-    def stats(self):
-        cdef wawo_loop_stats s
-        cdef unsigned i
-        if not self.running or self.epoch != EPOCH:
-            return []
-        found = []
-        for i in range(wawo_engine_count(self.threads)):
-            wawo_engine_stats(self.threads, i, &s)
-            found.append(s)
-        return found
-
-    def __dealloc__(self):
-        if self.threads == NULL or self.epoch != EPOCH:
-            return
-        if self.running:
-            self.stop(1.0)
-        wawo_engine_drop(self.threads)
-
-
-# ---- endpoints ----
-
-ctypedef void (*made_t)(wawo_share *s, void *arg) noexcept nogil
-
-cdef void bind_connection(wawo_share *s, void *arg) noexcept:
-    cdef Connection c = <Connection>arg
-    wawo_share_hold(s)
-    c.share = s
-    wawo_share_set_user(s, arg, incref)
-
-
-@cython.final
-cdef class Endpoint:
-    """One run of a component: a new start makes a new one. The core holds a reference until OnShutdown was told."""
-    cdef wawo_endpoint *endpoint
-    cdef PyObject *call[CALLBACKS]   # borrowed from callbacks, or from their bound methods; NULL: not listened to
-    cdef PyObject *self[CALLBACKS]   # of bound methods, else NULL
-    cdef bint view
-    cdef int role
-    cdef unsigned epoch
-    cdef dict callbacks
-    cdef Threads threads
-    cdef readonly object _component
-    cdef public object on_stopped
-    cdef object __weakref__
-
-    def __init__(self, str role, Threads threads, component, dict callbacks, options, tuple framing):
-        cdef wawo_options o
-        cdef wawo_framing f
-        cdef unsigned mask = 0
-        cdef int err = 0, kind
-        if self.endpoint != NULL:
-            raise RuntimeError("an Endpoint is made once")
-        self.role = ("server", "agent", "client").index(role)
-        self.epoch = EPOCH
-        self.threads = threads
-        self._component = weakref.ref(component)
-        self.callbacks = dict(callbacks)
-        self.view = options.view
-        for kind, name in enumerate(NAMES):
-            if name in self.callbacks:
-                self.listen_to(kind, <PyObject *>self.callbacks[name])
-                mask |= 1u << kind
-        read_options(&o, options)
-        f.kind = WAWO_FRAMING_RAW
-        if framing[0] == "length":
-            f.kind = WAWO_FRAMING_LENGTH
-            f.length_size, f.length_little, f.max_size = framing[1], framing[2] == "little", framing[3]
-        self.endpoint = wawo_endpoint_new(threads.threads, <wawo_role>self.role, &o, &f, mask, <void *>self, &err)
-        if self.endpoint == NULL:
-            raise os_error(err, "making the endpoint")
-        wawo_engine_slow_ns(threads.threads, <int64_t>(options.slow_callback * 1e9))
-        Py_INCREF(self)  # the core's
-
-    cdef listen_to(self, int kind, PyObject *callback):
-        if PyMethod_Check(<object>callback):
-            self.call[kind] = PyMethod_GET_FUNCTION(<object>callback)
-            self.self[kind] = PyMethod_GET_SELF(<object>callback)
-        else:
-            self.call[kind] = callback
-
-    def listen(self, fds):
-        cdef int err = 0, i
-        left = list(fds)
-        for i in range(len(left)):
-            err = wawo_endpoint_listen(self.endpoint, left[i], -1 if len(left) == 1 else i)
-            if err != 0:
-                for fd in left[i:]:
-                    os.close(fd)
-                raise os_error(err, "listening")
-
-    def connect(self, str host, uint16_t port, extra, timeout, local):
-        cdef Connection c = connection_new(self, extra)
-        cdef bytes c_host = host.encode(), c_local = b"" if local is None else local[0].encode()
-        cdef uint16_t local_port = 0 if local is None else local[1]
-        cdef int64_t ns = 0 if timeout is None else <int64_t>(timeout * 1e9)
-        cdef int err
-        err = wawo_endpoint_connect(self.endpoint, c_host, port, c_local, local_port, ns, <made_t>bind_connection,
-                                    <void *>c)
-        if err != 0:
-            raise os_error(err, f"connecting to {host} port {port}")
-        return c
-
-    def stop(self, double drain):
-        if self.epoch == EPOCH:
-            wawo_endpoint_stop(self.endpoint, <int64_t>(drain * 1e9))
-
-    def connections(self):
-        cdef size_t n, i, room = wawo_endpoint_count(self.endpoint) + 64
-        cdef wawo_share **found = <wawo_share **>PyMem_Malloc(room * sizeof(wawo_share *))
-        if found == NULL:
-            raise MemoryError()
-        try:
-            n = min(room, wawo_endpoint_list(self.endpoint, found, room))
-            result = []
-            for i in range(n):
-                result.append(connection_of(found[i], self))
-                wawo_share_drop(found[i])
-            return result
-        finally:
-            PyMem_Free(found)
-
-    def connection(self, uint64_t id):
-        cdef wawo_share *s = wawo_endpoint_find(self.endpoint, id)
-        if s == NULL:
-            return None
-        try:
-            return connection_of(s, self)
-        finally:
-            wawo_share_drop(s)
-
-    @property
-    def count(self):
-        return wawo_endpoint_count(self.endpoint)
-
-    def stats(self):
-        cdef wawo_endpoint_stats s
-        wawo_endpoint_stats_read(self.endpoint, &s)
-        found = dict(s)
-        found["open"] = wawo_endpoint_count(self.endpoint)
-        return found
-
-    def in_callback(self):
-        return wawo_engine_current(self.threads.threads)
-
-    def __dealloc__(self):
-        if self.endpoint != NULL and self.epoch == EPOCH:
-            wawo_endpoint_drop(self.endpoint)
-
-
-cdef read_options(wawo_options *o, options):
-    idle, interval = options.keepalive or (0, 0)
-    o.max_connections = options.max_connections
-    o.close_when_full = options.on_full == "close"
-    o.auto_pause = options.auto_pause
-    o.no_delay = options.no_delay
-    o.keepalive_idle_s, o.keepalive_interval_s = round(idle), round(interval)
-    o.high_water, o.low_water = options.high_water, options.low_water
-    o.max_pending, o.max_pending_total = options.max_pending, options.max_pending_total
-    o.close_timeout_ns = <int64_t>(options.close_timeout * 1e9)
-    o.connect_timeout_ns = <int64_t>(options.connect_timeout * 1e9)
-
-
-def backends():
-    """(name, works here, why not) of each backend, best first."""
-    cdef const char *name
-    cdef int err = 0
-    cdef unsigned rank = 0
-    rows = []
-    while True:
-        name = wawo_backend_at(rank, &err)
-        if name == NULL:
-            return rows
-        rows.append((name.decode(), err == 0, "" if err == 0 else wawo_err_text(err).decode()))
-        rank += 1
+set_sink(&SINK)
 
 
 def live():
@@ -483,6 +250,5 @@ def live():
 
 def after_fork_child():
     """In the child after a fork: close every descriptor of the parent's loops; their handles are dead from then on."""
-    global EPOCH
-    EPOCH += 1
+    count_fork()
     wawo_after_fork_child()

@@ -1,0 +1,36 @@
+from cpython.object cimport PyObject
+
+from .c cimport *
+
+cdef enum:
+    CALLBACKS = 9     # the event kinds, and OnException
+    ON_EXCEPTION = 8
+
+
+cdef class Threads:
+    cdef wawo_threads *threads
+    cdef bint running
+    cdef unsigned epoch
+    cdef object __weakref__
+
+
+cdef class Endpoint:
+    cdef wawo_endpoint *endpoint
+    cdef PyObject *call[CALLBACKS]   # borrowed from callbacks, or from their bound methods; NULL: not listened to
+    cdef PyObject *self[CALLBACKS]   # of bound methods, else NULL
+    cdef bint view
+    cdef int role
+    cdef unsigned epoch
+    cdef dict callbacks
+    cdef Threads threads
+    cdef readonly object _component
+    cdef public object on_stopped
+    cdef object __weakref__
+
+    cdef listen_to(self, int kind, PyObject *callback)
+
+
+cdef void set_sink(wawo_sink *sink) noexcept
+cdef unsigned fork_count() noexcept
+cdef void count_fork() noexcept
+cdef str callback_name(int kind)

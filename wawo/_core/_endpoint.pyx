@@ -1,0 +1,245 @@
+# cython: language_level=3
+"""Handles on loop threads and on endpoints, one run of a component each. What they report goes through deliver()."""
+cimport cython
+from cpython.mem cimport PyMem_Free, PyMem_Malloc
+from cpython.object cimport PyObject
+from cpython.ref cimport Py_INCREF
+
+from ._connection cimport Connection, connection_new, connection_of, incref
+from .c cimport *
+
+import os
+import weakref
+
+cdef extern from "Python.h":
+    bint PyMethod_Check(object o)
+    PyObject *PyMethod_GET_FUNCTION(object o)
+    PyObject *PyMethod_GET_SELF(object o)
+
+cdef tuple NAMES = ("OnAccept", "OnConnect", "OnHandShake", "OnReceive", "OnSend", "OnDrain", "OnClose", "OnShutdown",
+                    "OnException")
+
+cdef unsigned EPOCH = 0         # forks that this process comes from: handles of an earlier one are dead
+cdef wawo_sink *SINK = NULL     # where the loops report to
+
+
+cdef void set_sink(wawo_sink *sink) noexcept:
+    global SINK
+    SINK = sink
+
+
+cdef unsigned fork_count() noexcept:
+    return EPOCH
+
+
+cdef void count_fork() noexcept:
+    global EPOCH
+    EPOCH += 1
+
+
+cdef str callback_name(int kind):
+    return <str>NAMES[kind]
+
+
+cdef object os_error(int code, str what):
+    return OSError(-code, f"{what}: {wawo_err_text(code).decode()}")
+
+
+@cython.final
+cdef class Threads:
+    """N loops on N native threads, started at once. Any thread."""
+    def __init__(self, unsigned count, backend, size_t pool_memory):
+        cdef int err = 0
+        cdef bytes name = None if backend is None else backend.encode()
+        cdef const char *c_name = NULL if name is None else <const char *>name
+        if self.threads != NULL:
+            raise RuntimeError("Threads are started once")
+        self.threads = wawo_engine_new(count, c_name, pool_memory, SINK, NULL, &err)
+        if self.threads == NULL and err == WAWO_EINVAL:
+            raise ValueError(f"backend must be one of {[row[0] for row in backends()]}, not {backend!r}")
+        if self.threads == NULL:
+            raise os_error(err, f"backend {backend or 'default'} does not work here" if backend else "starting threads")
+        self.running = True
+        self.epoch = EPOCH
+
+    @property
+    def count(self):
+        return wawo_engine_count(self.threads)
+
+    @property
+    def backend(self):
+        return wawo_engine_backend(self.threads).decode()
+
+    def stop(self, double timeout):
+        cdef bint ended
+        cdef int64_t ns = <int64_t>(timeout * 1e9)
+        if not self.running or self.epoch != EPOCH:
+            return True
+        self.running = False
+        with nogil:
+            ended = wawo_engine_stop(self.threads, ns)
+        return ended
+
+    def stats(self):
+        cdef wawo_loop_stats s
+        cdef unsigned i
+        if not self.running or self.epoch != EPOCH:
+            return []
+        found = []
+        for i in range(wawo_engine_count(self.threads)):
+            wawo_engine_stats(self.threads, i, &s)
+            found.append(s)
+        return found
+
+    def __dealloc__(self):
+        if self.threads == NULL or self.epoch != EPOCH:
+            return
+        if self.running:
+            self.stop(1.0)
+        wawo_engine_drop(self.threads)
+
+
+# ---- endpoints ----
+
+ctypedef void (*made_t)(wawo_share *s, void *arg) noexcept nogil
+
+cdef void bind_connection(wawo_share *s, void *arg) noexcept:
+    cdef Connection c = <Connection>arg
+    wawo_share_hold(s)
+    c.share = s
+    wawo_share_set_user(s, arg, incref)
+
+
+@cython.final
+cdef class Endpoint:
+    """One run of a component: a new start makes a new one. The core holds a reference until OnShutdown was told."""
+
+    def __init__(self, str role, Threads threads, component, dict callbacks, options, tuple framing):
+        cdef wawo_options o
+        cdef wawo_framing f
+        cdef unsigned mask = 0
+        cdef int err = 0, kind
+        if self.endpoint != NULL:
+            raise RuntimeError("an Endpoint is made once")
+        self.role = ("server", "agent", "client").index(role)
+        self.epoch = EPOCH
+        self.threads = threads
+        self._component = weakref.ref(component)
+        self.callbacks = dict(callbacks)
+        self.view = options.view
+        for kind, name in enumerate(NAMES):
+            if name in self.callbacks:
+                self.listen_to(kind, <PyObject *>self.callbacks[name])
+                mask |= 1u << kind
+        read_options(&o, options)
+        f.kind = WAWO_FRAMING_RAW
+        if framing[0] == "length":
+            f.kind = WAWO_FRAMING_LENGTH
+            f.length_size, f.length_little, f.max_size = framing[1], framing[2] == "little", framing[3]
+        self.endpoint = wawo_endpoint_new(threads.threads, <wawo_role>self.role, &o, &f, mask, <void *>self, &err)
+        if self.endpoint == NULL:
+            raise os_error(err, "making the endpoint")
+        wawo_engine_slow_ns(threads.threads, <int64_t>(options.slow_callback * 1e9))
+        Py_INCREF(self)  # the core's
+
+    cdef listen_to(self, int kind, PyObject *callback):
+        if PyMethod_Check(<object>callback):
+            self.call[kind] = PyMethod_GET_FUNCTION(<object>callback)
+            self.self[kind] = PyMethod_GET_SELF(<object>callback)
+        else:
+            self.call[kind] = callback
+
+    def listen(self, fds):
+        cdef int err = 0, i
+        left = list(fds)
+        for i in range(len(left)):
+            err = wawo_endpoint_listen(self.endpoint, left[i], -1 if len(left) == 1 else i)
+            if err != 0:
+                for fd in left[i:]:
+                    os.close(fd)
+                raise os_error(err, "listening")
+
+    def connect(self, str host, uint16_t port, extra, timeout, local):
+        cdef Connection c = connection_new(self, extra)
+        cdef bytes c_host = host.encode(), c_local = b"" if local is None else local[0].encode()
+        cdef uint16_t local_port = 0 if local is None else local[1]
+        cdef int64_t ns = 0 if timeout is None else <int64_t>(timeout * 1e9)
+        cdef int err
+        err = wawo_endpoint_connect(self.endpoint, c_host, port, c_local, local_port, ns, <made_t>bind_connection,
+                                    <void *>c)
+        if err != 0:
+            raise os_error(err, f"connecting to {host} port {port}")
+        return c
+
+    def stop(self, double drain):
+        if self.epoch == EPOCH:
+            wawo_endpoint_stop(self.endpoint, <int64_t>(drain * 1e9))
+
+    def connections(self):
+        cdef size_t n, i, room = wawo_endpoint_count(self.endpoint) + 64
+        cdef wawo_share **found = <wawo_share **>PyMem_Malloc(room * sizeof(wawo_share *))
+        if found == NULL:
+            raise MemoryError()
+        try:
+            n = min(room, wawo_endpoint_list(self.endpoint, found, room))
+            result = []
+            for i in range(n):
+                result.append(connection_of(found[i], self))
+                wawo_share_drop(found[i])
+            return result
+        finally:
+            PyMem_Free(found)
+
+    def connection(self, uint64_t id):
+        cdef wawo_share *s = wawo_endpoint_find(self.endpoint, id)
+        if s == NULL:
+            return None
+        try:
+            return connection_of(s, self)
+        finally:
+            wawo_share_drop(s)
+
+    @property
+    def count(self):
+        return wawo_endpoint_count(self.endpoint)
+
+    def stats(self):
+        cdef wawo_endpoint_stats s
+        wawo_endpoint_stats_read(self.endpoint, &s)
+        found = dict(s)
+        found["open"] = wawo_endpoint_count(self.endpoint)
+        return found
+
+    def in_callback(self):
+        return wawo_engine_current(self.threads.threads)
+
+    def __dealloc__(self):
+        if self.endpoint != NULL and self.epoch == EPOCH:
+            wawo_endpoint_drop(self.endpoint)
+
+
+cdef read_options(wawo_options *o, options):
+    idle, interval = options.keepalive or (0, 0)
+    o.max_connections = options.max_connections
+    o.close_when_full = options.on_full == "close"
+    o.auto_pause = options.auto_pause
+    o.no_delay = options.no_delay
+    o.keepalive_idle_s, o.keepalive_interval_s = round(idle), round(interval)
+    o.high_water, o.low_water = options.high_water, options.low_water
+    o.max_pending, o.max_pending_total = options.max_pending, options.max_pending_total
+    o.close_timeout_ns = <int64_t>(options.close_timeout * 1e9)
+    o.connect_timeout_ns = <int64_t>(options.connect_timeout * 1e9)
+
+
+def backends():
+    """(name, works here, why not) of each backend, best first."""
+    cdef const char *name
+    cdef int err = 0
+    cdef unsigned rank = 0
+    rows = []
+    while True:
+        name = wawo_backend_at(rank, &err)
+        if name == NULL:
+            return rows
+        rows.append((name.decode(), err == 0, "" if err == 0 else wawo_err_text(err).decode()))
+        rank += 1
