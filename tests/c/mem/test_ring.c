@@ -119,27 +119,36 @@ TEST(own_copies_stay_out_of_the_shared_chunk)
     heap_close(&h);
 }
 
+static int copy_run(struct wawo_ring *r, struct wawo_heap *h, const uint8_t *head, size_t head_len, const void *data,
+                    size_t len, const char *tail, bool own)
+{
+    struct wawo_run run = {head, head_len, data, len, (const uint8_t *)tail, strlen(tail)};
+
+    return wawo_ring_copy_run(r, h, &run, own);
+}
+
 TEST(messages_in_one_run)
 {
     struct wawo_heap h;
     struct wawo_ring r;
-    uint8_t head[WAWO_HEAD_ROOM] = {1, 2, 3, 4}, got[64], *big = malloc(FLAT), *flat = malloc(FLAT + 16);
+    uint8_t head[WAWO_HEAD_ROOM] = {1, 2, 3, 4}, got[64], *big = malloc(FLAT), *flat = malloc(FLAT + 32);
     int own;
 
     kit_fill(big, FLAT, 0);
     heap_open(&h);
     for (own = 0; own < 2; own++) {
         wawo_ring_init(&r);
-        ASSERT_EQ(wawo_ring_copy_message(&r, &h, head, 4, "payload", 7, own != 0), 0);
-        ASSERT_EQ(wawo_ring_copy_message(&r, &h, head, 2, "", 0, own != 0), 0);
-        ASSERT_EQ(wawo_ring_copy_message(&r, &h, head, 0, "x", 1, own != 0), 0);
+        ASSERT_EQ(copy_run(&r, &h, head, 4, "payload", 7, "", own != 0), 0);
+        ASSERT_EQ(copy_run(&r, &h, head, 2, "", 0, "", own != 0), 0);
+        ASSERT_EQ(copy_run(&r, &h, head, 0, "x", 1, "\r\n", own != 0), 0);
         ASSERT_EQ(slices_of(&r), 1u);
-        ASSERT_EQ(flatten(&r, got), 14u);
-        ASSERT_MEMEQ(got, "\1\2\3\4payload\1\2x", 14);
-        ASSERT_EQ(wawo_ring_copy_message(&r, &h, head, 4, big, FLAT - 100, own != 0), 0);
-        ASSERT_EQ(flatten(&r, flat), 14u + 4 + FLAT - 100);
-        ASSERT_MEMEQ(flat + 14, head, 4);
-        ASSERT_MEMEQ(flat + 18, big, FLAT - 100);
+        ASSERT_EQ(flatten(&r, got), 16u);
+        ASSERT_MEMEQ(got, "\1\2\3\4payload\1\2x\r\n", 16);
+        ASSERT_EQ(copy_run(&r, &h, head, 4, big, FLAT - 100, "!", own != 0), 0);
+        ASSERT_EQ(flatten(&r, flat), 16u + 4 + FLAT - 100 + 1);
+        ASSERT_MEMEQ(flat + 16, head, 4);
+        ASSERT_MEMEQ(flat + 20, big, FLAT - 100);
+        ASSERT_EQ(flat[20 + FLAT - 100], '!');
         wawo_ring_clear(&r, &h);
     }
     free(big);

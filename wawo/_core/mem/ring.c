@@ -126,15 +126,13 @@ void wawo_ring_adopt(struct wawo_ring *r, struct wawo_slice *first)
     }
 }
 
-struct message {
-    const uint8_t *head;
-    size_t head_len;
-    const void *data;
-    size_t len;
-};
+static inline size_t run_size(const struct wawo_run *m)
+{
+    return m->head_len + m->len + m->tail_len;
+}
 
 /* Writes a message to where the chunk has room for it. */
-static inline void put(struct wawo_chunk *c, const struct message *m)
+static inline void put(struct wawo_chunk *c, const struct wawo_run *m)
 {
     uint8_t *to = c->data + c->used;
 
@@ -146,14 +144,16 @@ static inline void put(struct wawo_chunk *c, const struct message *m)
         to += m->head_len;
     }
     memcpy(to, m->data, m->len);
-    c->used += m->head_len + m->len;
+    if (m->tail_len > 0)
+        memcpy(to + m->len, m->tail, m->tail_len);
+    c->used += run_size(m);
 }
 
 /* Appends to the last slice where its chunk has room right behind it. */
-static inline bool extend_tail(struct wawo_ring *r, struct wawo_chunk *c, const struct message *m)
+static inline bool extend_tail(struct wawo_ring *r, struct wawo_chunk *c, const struct wawo_run *m)
 {
     struct wawo_slice *t = r->tail;
-    size_t n = m->head_len + m->len;
+    size_t n = run_size(m);
 
     if (t == NULL || t->owner != c || t->ptr + t->len != c->data + c->used || c->cap - c->used < n)
         return false;
@@ -180,10 +180,10 @@ static struct wawo_chunk *shared_chunk(struct wawo_heap *h, size_t len)
     return h->tx;
 }
 
-static int copy_own(struct wawo_ring *r, struct wawo_heap *h, const struct message *m)
+static int copy_own(struct wawo_ring *r, struct wawo_heap *h, const struct wawo_run *m)
 {
     struct wawo_chunk *c = r->tail != NULL ? wawo_slice_chunk(r->tail) : NULL;
-    size_t n = m->head_len + m->len;
+    size_t n = run_size(m);
     int err;
 
     if (c != NULL && c->pool == NULL && wawo_chunk_sole(c) && extend_tail(r, c, m))
@@ -198,9 +198,9 @@ static int copy_own(struct wawo_ring *r, struct wawo_heap *h, const struct messa
     return err;
 }
 
-static int copy_message(struct wawo_ring *r, struct wawo_heap *h, const struct message *m, bool own)
+int wawo_ring_copy_run(struct wawo_ring *r, struct wawo_heap *h, const struct wawo_run *m, bool own)
 {
-    size_t n = m->head_len + m->len;
+    size_t n = run_size(m);
     struct wawo_chunk *c = h->tx;
     int err;
 
@@ -218,19 +218,11 @@ static int copy_message(struct wawo_ring *r, struct wawo_heap *h, const struct m
     return 0;
 }
 
-int wawo_ring_copy_message(struct wawo_ring *r, struct wawo_heap *h, const uint8_t *head, size_t head_len,
-                           const void *data, size_t len, bool own)
-{
-    struct message m = {head, head_len, data, len};
-
-    return copy_message(r, h, &m, own);
-}
-
 int wawo_ring_copy(struct wawo_ring *r, struct wawo_heap *h, const void *data, size_t len, bool own)
 {
-    struct message m = {NULL, 0, data, len};
+    struct wawo_run m = {NULL, 0, data, len, NULL, 0};
 
-    return copy_message(r, h, &m, own);
+    return wawo_ring_copy_run(r, h, &m, own);
 }
 
 void wawo_ring_consume(struct wawo_ring *r, struct wawo_heap *h, size_t n)

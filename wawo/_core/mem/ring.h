@@ -48,10 +48,17 @@ static inline void wawo_ring_init(struct wawo_ring *r)
 /* Appends a copy. `own` keeps it out of the shared chunk: for a ring that will not be written soon, so that a few
  * bytes of a slow receiver do not hold a whole chunk. WAWO_ENOBUFS or WAWO_ENOMEM: nothing was appended. */
 int wawo_ring_copy(struct wawo_ring *r, struct wawo_heap *h, const void *data, size_t len, bool own);
+/* The same for a message with what goes around it, as one run: all of it or nothing. */
 enum { WAWO_HEAD_ROOM = 16 };
-/* The same for a message with its header, as one run: all of it or nothing. `head` has WAWO_HEAD_ROOM readable bytes. */
-int wawo_ring_copy_message(struct wawo_ring *r, struct wawo_heap *h, const uint8_t *head, size_t head_len,
-                           const void *data, size_t len, bool own);
+struct wawo_run {
+    const uint8_t *head; /* WAWO_HEAD_ROOM readable bytes, if there are any */
+    size_t head_len;
+    const void *data;
+    size_t len;
+    const uint8_t *tail;
+    size_t tail_len;
+};
+int wawo_ring_copy_run(struct wawo_ring *r, struct wawo_heap *h, const struct wawo_run *run, bool own);
 /* Appends without a copy and takes over one reference of `chunk` or the `loan`; on failure they stay the caller's. */
 int wawo_ring_append(struct wawo_ring *r, struct wawo_heap *h, const uint8_t *ptr, size_t len, struct wawo_chunk *chunk,
                      void *loan);

@@ -291,7 +291,9 @@ int wawo_conn_send(struct wawo_conn *c, const void *data, size_t len, struct waw
     struct wawo_endpoint *e = c->branch->endpoint;
     struct wawo_heap *heap = &wawo_net_of(c)->loop->heap;
     struct wawo_ring *out = &c->sock.out;
+    struct wawo_message m = {data, len, len};
     struct wawo_envelope env;
+    size_t total;
     bool parked;
     int rc;
 
@@ -299,29 +301,37 @@ int wawo_conn_send(struct wawo_conn *c, const void *data, size_t len, struct waw
         return 0;
     if (wawo_unlikely(wawo_load_relaxed(&c->share->posted) != 0))
         take_posts(c);
-    rc = wawo_endpoint_seal(e, len, &env);
+    rc = wawo_endpoint_seal(e, &m, &env);
     if (wawo_unlikely(rc < 0))
         return rc;
-    rc = admit(c, env.head_len + len);
+    total = env.head_len + len + env.tail_len;
+    rc = admit(c, total);
     if (wawo_unlikely(rc < 0))
         return rc;
     parked = out->bytes > 0 && !c->dirty;
     if (wawo_likely(chunk == NULL && loan == NULL)) {
-        rc = wawo_ring_copy_message(out, heap, env.head, env.head_len, data, len, parked);
+        rc = wawo_ring_copy_run(
+            out, heap, &(struct wawo_run){env.head, env.head_len, data, len, env.tail, env.tail_len}, parked);
         if (wawo_unlikely(rc < 0))
             return rc;
     } else {
+        size_t before = out->bytes;
+        bool taken;
+
         rc = wawo_ring_copy(out, heap, env.head, env.head_len, parked);
         if (wawo_unlikely(rc < 0))
             return rc;
         rc = wawo_ring_append(out, heap, data, len, chunk, loan);
+        taken = rc == 0;
+        if (taken && env.tail_len > 0)
+            rc = wawo_ring_copy(out, heap, env.tail, env.tail_len, parked);
         if (wawo_unlikely(rc < 0)) { /* half a message is on its way: nothing can follow it */
-            wawo_branch_account(c->branch, (int64_t)env.head_len);
+            wawo_branch_account(c->branch, (int64_t)(out->bytes - before));
             wawo_conn_end(c, WAWO_OP_SEND, -rc);
-            return rc;
+            return taken ? 1 : rc;
         }
     }
-    wawo_branch_account(c->branch, (int64_t)(env.head_len + len));
+    wawo_branch_account(c->branch, (int64_t)total);
     wawo_bump(&c->branch->stats.messages_out, 1);
     check_high_water(c);
     wawo_net_touch(c);

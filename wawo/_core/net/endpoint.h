@@ -60,16 +60,17 @@ struct wawo_endpoint {
     struct wawo_branch branches[];
 };
 
-/* The envelopes of all filters around a message of `len` bytes, the lowest outermost; any thread. */
-static inline int wawo_endpoint_seal(const struct wawo_endpoint *e, size_t len, struct wawo_envelope *out)
+/* The envelopes of all filters around a message, the lowest outermost; any thread. */
+static inline int wawo_endpoint_seal(const struct wawo_endpoint *e, const struct wawo_message *m,
+                                     struct wawo_envelope *out)
 {
     if (wawo_likely(e->filter_count == 0)) {
-        out->head_len = 0;
+        out->head_len = out->tail_len = 0;
         return 0;
     }
     if (wawo_likely(e->filter_count == 1))
-        return e->filters[0].ops->seal(&e->filters[0], len, out);
-    return wawo_filter_seal_all(e->filters, e->filter_count, len, out);
+        return e->filters[0].ops->seal(&e->filters[0], m, out);
+    return wawo_filter_seal_all(e->filters, e->filter_count, m, out);
 }
 
 /* Books a connection on a branch: WAWO_ECLOSED when stopping, WAWO_ENOBUFS at max_connections. Any thread. */

@@ -8,6 +8,7 @@
 #define WAWO_NET_FILTER_H
 
 #include "../mem/ring.h"
+#include "../proto/frame.h"
 #include "../proto/length.h"
 #include "../wawo.h"
 
@@ -18,13 +19,6 @@ struct wawo_span {
     struct wawo_chunk *chunk;
     const uint8_t *ptr;
     size_t len;
-};
-
-/* What goes in front of a message on the wire; what goes behind it, or needs to see it, comes with the framing that
- * needs it. */
-struct wawo_envelope {
-    uint8_t head[WAWO_HEAD_ROOM];
-    uint8_t head_len;
 };
 
 enum { WAWO_FILTERS_MAX = 4 };
@@ -48,8 +42,8 @@ struct wawo_filter_ops {
     ptrdiff_t (*input)(struct wawo_filter *f, struct wawo_conn *c, const struct wawo_span *in);
     /* The stream has ended: 0, or WAWO_EBADMSG in the middle of a message. */
     int (*finish)(struct wawo_filter *f);
-    /* The envelope of a message of `len` bytes; any thread. WAWO_EMSGSIZE over the limit. */
-    int (*seal)(const struct wawo_filter_config *cfg, size_t len, struct wawo_envelope *out);
+    /* What goes around a message, see proto/frame.h. Any thread. */
+    int (*seal)(const struct wawo_filter_config *cfg, const struct wawo_message *m, struct wawo_envelope *out);
 };
 
 struct wawo_filter {
@@ -59,8 +53,8 @@ struct wawo_filter {
 
 extern const struct wawo_filter_ops wawo_filter_length;
 
-/* See wawo_endpoint_seal. WAWO_EMSGSIZE over the limit of any. */
-int wawo_filter_seal_all(const struct wawo_filter_config *filters, unsigned count, size_t len,
+/* See wawo_endpoint_seal. The lower ones see no more of a message than its size; one of them may have a tail. */
+int wawo_filter_seal_all(const struct wawo_filter_config *filters, unsigned count, const struct wawo_message *m,
                          struct wawo_envelope *out);
 /* The filter for a framing; cfg->ops NULL for raw bytes. WAWO_EINVAL for parameters that make no sense. */
 int wawo_filter_config(struct wawo_filter_config *cfg, const struct wawo_framing *framing);

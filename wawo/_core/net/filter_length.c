@@ -136,13 +136,14 @@ static int length_finish(struct wawo_filter *f)
     return ((struct part *)f)->chunk != NULL ? WAWO_EBADMSG : 0;
 }
 
-static int length_seal(const struct wawo_filter_config *cfg, size_t len, struct wawo_envelope *out)
+static int length_seal(const struct wawo_filter_config *cfg, const struct wawo_message *m, struct wawo_envelope *out)
 {
-    int n = wawo_length_encode(&cfg->length, len, out->head);
+    int n = wawo_length_encode(&cfg->length, m->total, out->head);
 
     if (wawo_unlikely(n < 0))
         return n;
     out->head_len = (uint8_t)n;
+    out->tail_len = 0;
     return 0;
 }
 

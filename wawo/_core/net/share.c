@@ -194,29 +194,42 @@ static int post_admit(struct wawo_share *s, size_t n)
 /* Queues one message for the loop; `whole` is its payload as a post of its own, NULL for a small one. Under the lock. */
 static int post_message(struct wawo_share *s, const void *data, size_t len, struct wawo_slice *whole)
 {
+    struct wawo_message m = {data, len, len};
+    struct wawo_slice *tail = NULL;
     struct wawo_envelope env;
-    size_t small;
+    size_t total, small;
     int rc;
 
     if (s->state > WAWO_SHARE_OPEN || s->shut)
         return 0;
-    rc = wawo_endpoint_seal(s->endpoint, len, &env);
+    rc = wawo_endpoint_seal(s->endpoint, &m, &env);
     if (rc < 0)
         return rc;
-    small = env.head_len + (whole == NULL ? len : 0);
-    rc = post_admit(s, env.head_len + len);
+    total = env.head_len + len + env.tail_len;
+    small = env.head_len + (whole == NULL ? len + env.tail_len : 0);
+    rc = post_admit(s, total);
     if (rc < 0)
         return rc;
-    if (!post_reserve(s, small)) {
-        wawo_add(&s->endpoint->pending, -(int64_t)(env.head_len + len));
+    if (whole != NULL && env.tail_len > 0)
+        tail = post_block(POST_BLOCK, env.tail, env.tail_len);
+    if ((whole != NULL && env.tail_len > 0 && tail == NULL) || !post_reserve(s, small)) {
+        wawo_add(&s->endpoint->pending, -(int64_t)total);
+        if (tail != NULL) {
+            wawo_chunk_drop(tail->owner);
+            wawo_free(tail);
+        }
         return WAWO_ENOMEM;
     }
     post_fill(s, env.head, env.head_len);
-    if (whole == NULL)
+    if (whole == NULL) {
         post_fill(s, data, len);
-    else
+        post_fill(s, env.tail, env.tail_len);
+    } else {
         post_link(s, whole);
-    wawo_store_relaxed(&s->posted, s->posted + env.head_len + len);
+        if (tail != NULL)
+            post_link(s, tail);
+    }
+    wawo_store_relaxed(&s->posted, s->posted + total);
     wawo_add_relaxed(&s->endpoint->posted_messages, 1);
     return 1;
 }
