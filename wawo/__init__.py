@@ -6,6 +6,7 @@ from .client import TcpClient
 from .component import Component
 from .connection import Connection
 from .errors import (
+    FrameInvalid,
     FrameTooBig,
     HandleResult,
     Operation,
@@ -25,6 +26,7 @@ from .server import TcpServer
 __all__ = [
     "Component",
     "Connection",
+    "FrameInvalid",
     "FrameTooBig",
     "Framing",
     "HandleResult",

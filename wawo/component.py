@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ._core import _endpoint
+from ._core._endpoint import Endpoint
 from ._runs import Run, in_callback
 from .connection import Connection
 from .errors import ServiceState, StateError, WawoError, start_error
@@ -192,7 +192,7 @@ class Component:
         return f"<{type(self).__name__} {self.state.name}, {self.count} connections>"
 
     @property
-    def _endpoint(self) -> _endpoint.Endpoint | None:
+    def _endpoint(self) -> Endpoint | None:
         run = self._run
         return None if run is None else run.endpoint
 
@@ -216,7 +216,7 @@ class Component:
                     raise
                 raise start_error(error, action, host, port) from error
 
-    def _open(self, run: Run, callbacks: Mapping[str, Callable[..., object]]) -> _endpoint.Endpoint:
+    def _open(self, run: Run, callbacks: Mapping[str, Callable[..., object]]) -> Endpoint:
         native = {name: callback for name, callback in callbacks.items() if name != "OnPrepareListen"}
         options = self._options
         pool = self._io or IoPool(self._threads, backend=options.backend, pool_memory=options.pool_memory)

@@ -8,6 +8,9 @@ id.
 ``id``                 int of 64 bits: slot and generation
 ``send(data)``         queue bytes-like ``data`` -> True; False when the connection is closing or closed (nothing is
                        queued); raises SendBufferFull past a limit, FrameTooBig past the framing's, TypeError for str
+``fetch(n)``           with Pull framing: the first n unread bytes; None, and nothing happens, when fewer are there.
+                       Only in callbacks of this connection; ValueError for more than max_size
+``peek(n)``            the same, but they stay unread
 ``close()``            send what is queued, then FIN; cut after close_timeout
 ``abort()``            drop what is queued and reset (RST)
 ``shutdown_write()``   send what is queued, then FIN; receiving goes on
@@ -30,10 +33,30 @@ id.
 from __future__ import annotations
 
 from ._core import _connection, _native
-from .errors import FrameTooBig, HandleResult, Operation, SendBufferFull, close_error
+from .errors import (
+    FrameInvalid,
+    FrameTooBig,
+    HandleResult,
+    Operation,
+    ProtocolError,
+    SendBufferFull,
+    StateError,
+    close_error,
+)
 from .listener import log_exception
 
 Connection = _connection.Connection
 
-_connection.setup(close_error=close_error, send_buffer_full=SendBufferFull, frame_too_big=FrameTooBig)
-_native.setup(handle_error=HandleResult.ERROR, operations=tuple(Operation), log_callback=log_exception)
+_connection.setup(
+    close_error=close_error,
+    send_buffer_full=SendBufferFull,
+    frame_too_big=FrameTooBig,
+    frame_invalid=FrameInvalid,
+    state_error=StateError,
+)
+_native.setup(
+    handle_error=HandleResult.ERROR,
+    operations=tuple(Operation),
+    log_callback=log_exception,
+    protocol_error=ProtocolError,
+)

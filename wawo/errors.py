@@ -70,6 +70,16 @@ class FrameTooBig(ProtocolError, ValueError):
         super().__init__(message, errno)
 
 
+class FrameInvalid(ProtocolError, ValueError):
+    """``send`` was given a message that the framing cannot carry; nothing was queued, the connection goes on.
+
+    It holds the framing's own delimiter, has not the size that is fixed, or its length field says another size.
+    """
+
+    def __init__(self, message: str = "the framing cannot carry this message", errno: int = errno.EBADMSG) -> None:
+        super().__init__(message, errno)
+
+
 class StartError(WawoError):
     """A component could not start. Each one is an instance of the standard class as well.
 

@@ -11,15 +11,27 @@ cdef class View:
     cdef Py_ssize_t len
 
 
+cdef class Codec:
+    """What a connection has of a framing in Python."""
+    cdef object make       # makes the Protocol
+    cdef object protocol   # None before it is needed
+    cdef object rest       # messages that wait behind a pause
+    cdef object failure    # the ProtocolError that ended the connection
+
+    cdef get(self)
+
+
 cdef class Connection:
     cdef wawo_share *share
     cdef readonly object _endpoint  # the Endpoint; it knows the component
     cdef public object extra
+    cdef Codec codec                # None: the framing is native
     cdef object __weakref__
 
     cdef _refused(self, int rc, Py_ssize_t n)
     cdef _send_any(self, data)
     cdef _address(self, bint local)
+    cdef _take(self, Py_ssize_t n, bint consume)
 
 
 cdef void incref(void *user) noexcept nogil

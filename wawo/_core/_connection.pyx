@@ -23,12 +23,15 @@ cdef enum:
 cdef object CLOSE_ERROR = None
 cdef object SEND_BUFFER_FULL = BufferError
 cdef object FRAME_TOO_BIG = ValueError
+cdef object FRAME_INVALID = ValueError
+cdef object STATE_ERROR = RuntimeError
 
 
-def setup(close_error, send_buffer_full, frame_too_big):
+def setup(*, close_error, send_buffer_full, frame_too_big, frame_invalid, state_error):
     """Hand over what a connection raises, and what makes the exception of its end. Once, at import."""
-    global CLOSE_ERROR, SEND_BUFFER_FULL, FRAME_TOO_BIG
+    global CLOSE_ERROR, SEND_BUFFER_FULL, FRAME_TOO_BIG, FRAME_INVALID, STATE_ERROR
     CLOSE_ERROR, SEND_BUFFER_FULL, FRAME_TOO_BIG = close_error, send_buffer_full, frame_too_big
+    FRAME_INVALID, STATE_ERROR = frame_invalid, state_error
 
 
 # ---- views: chunks that Python holds ----
@@ -68,6 +71,29 @@ cdef PyObject *view_of_copy(const char *ptr, Py_ssize_t n) noexcept:
     return view
 
 
+# ---- framings in Python ----
+
+@cython.final
+cdef class Codec:
+    cdef get(self):
+        """The Protocol of the connection, made on first need."""
+        if self.protocol is None:
+            made = self.make()
+            if self.protocol is None:  # else another thread was faster
+                self.protocol = made
+        return self.protocol
+
+
+cdef Codec codec_new(endpoint):
+    cdef Codec codec
+    make = endpoint.protocol
+    if make is None:
+        return None
+    codec = Codec.__new__(Codec)
+    codec.make = make
+    return codec
+
+
 # ---- connections ----
 
 cdef void incref(void *user) noexcept nogil:
@@ -98,6 +124,8 @@ cdef class Connection:
     def send(self, data, /):
         cdef int rc
         cdef Py_ssize_t n
+        if self.codec is not None:
+            data = self.codec.get().encode(data)
         if not PyBytes_CheckExact(data):
             return self._send_any(data)
         n = PyBytes_GET_SIZE(data)
@@ -119,7 +147,10 @@ cdef class Connection:
             raise SEND_BUFFER_FULL(f"{n} bytes do not fit: {self.pending} bytes are pending on this connection, "
                                    f"and max_pending or max_pending_total would be passed")
         if rc == WAWO_EMSGSIZE:
-            raise FRAME_TOO_BIG(f"a message of {n} bytes is over max_size of the framing")
+            raise FRAME_TOO_BIG(f"a message of {n} bytes is over max_size of the framing, or empty where it must not be")
+        if rc == WAWO_EBADMSG:
+            raise FRAME_INVALID(f"this message of {n} bytes cannot be sent with the framing: it holds its delimiter, has "
+                                f"not the size that is fixed, or says another size than it has")
         raise MemoryError(f"no memory to send {n} bytes")
 
     cdef _send_any(self, data):
@@ -132,7 +163,7 @@ cdef class Connection:
         try:
             PyObject_GetBuffer(data, &buffer, PyBUF_SIMPLE)
         except BufferError:
-            return self.send(bytes(data))  # not contiguous
+            return self._send_any(bytes(data))  # not contiguous
         except TypeError:
             raise TypeError(f"send() takes a bytes-like object, not {type(data).__name__}") from None
         try:
@@ -155,6 +186,37 @@ cdef class Connection:
             return True if rc == 1 else self._refused(rc, buffer.len)
         finally:
             PyBuffer_Release(&buffer)
+
+    def fetch(self, Py_ssize_t n, /):
+        return self._take(n, True)
+
+    def peek(self, Py_ssize_t n, /):
+        return self._take(n, False)
+
+    cdef _take(self, Py_ssize_t n, bint consume):
+        cdef size_t unread = wawo_share_unread(self.share)
+        cdef PyObject *data
+        cdef int rc
+        if n < 0:
+            raise ValueError(f"n must be 0 or more bytes, not {n}")
+        if <size_t>n > unread:
+            rc = wawo_share_fetch(self.share, NULL, <size_t>n, False)
+        else:
+            data = PyBytes_New(NULL, n)
+            if data == NULL:
+                raise MemoryError(f"no memory for {n} bytes")
+            found = <object>data
+            Py_DECREF_RAW(data)
+            rc = wawo_share_fetch(self.share, PyBytes_AS_STRING(found), <size_t>n, consume)
+            if rc == 1:
+                return found
+        if rc == 0:
+            return None
+        if rc == WAWO_EMSGSIZE:
+            raise ValueError(f"{n:,} bytes never lie unread at once: that is over max_size of the Pull framing")
+        if rc == WAWO_ENOTSUP:
+            raise STATE_ERROR("fetch() and peek() are for components with framing=Pull()")
+        raise STATE_ERROR("fetch() and peek() work only in the callbacks of this connection")
 
     def close(self):
         wawo_share_close(self.share)
@@ -218,6 +280,8 @@ cdef class Connection:
     def error(self):
         cdef int operation = 0, gai = 0
         cdef int error = wawo_share_error(self.share, &operation, &gai)
+        if self.codec is not None and self.codec.failure is not None:
+            return self.codec.failure
         return CLOSE_ERROR(operation, error, gai) if error or gai else None
 
     @property
@@ -235,6 +299,7 @@ cdef Connection connection_of(wawo_share *s, endpoint):
         wawo_share_hold(s)
         c.share = s
         c._endpoint = endpoint
+        c.codec = codec_new(endpoint)
         kept = <PyObject *>wawo_share_set_user(s, <void *>c, incref)
         if kept == NULL or kept == <PyObject *>c:
             return c  # the core holds the other reference, or the connection is over
@@ -247,5 +312,6 @@ cdef Connection connection_new(endpoint, extra):
     """A Connection that is to be dialled: it has no share yet."""
     cdef Connection c = Connection.__new__(Connection)
     c._endpoint = endpoint
+    c.codec = codec_new(endpoint)
     c.extra = extra
     return c

@@ -6,6 +6,12 @@ cdef enum:
     CALLBACKS = 9     # the event kinds, and OnException
     ON_EXCEPTION = 8
 
+cdef enum Shape:      # what OnReceive is given
+    BYTES
+    VIEW
+    LENGTH            # Pull: how much lies unread
+    DECODED           # what a Protocol made of it
+
 
 cdef class Threads:
     cdef wawo_threads *threads
@@ -18,7 +24,8 @@ cdef class Endpoint:
     cdef wawo_endpoint *endpoint
     cdef PyObject *call[CALLBACKS]   # borrowed from callbacks, or from their bound methods; NULL: not listened to
     cdef PyObject *self[CALLBACKS]   # of bound methods, else NULL
-    cdef bint view
+    cdef Shape shape
+    cdef readonly object protocol    # makes the Protocol of a connection; None for native framings
     cdef int role
     cdef unsigned epoch
     cdef dict callbacks
@@ -28,6 +35,7 @@ cdef class Endpoint:
     cdef object __weakref__
 
     cdef listen_to(self, int kind, PyObject *callback)
+    cdef read_framing(self, wawo_framing *f, tuple framing)
 
 
 cdef void set_sink(wawo_sink *sink) noexcept

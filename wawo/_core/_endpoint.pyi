@@ -1,7 +1,7 @@
 """The handles of the compiled engine."""
 
 from collections.abc import Callable, Mapping
-from typing import final
+from typing import Any, final
 
 from ._connection import Connection
 
@@ -27,6 +27,8 @@ class Endpoint:
         framing: tuple[object, ...],
     ) -> None: ...
     on_stopped: Callable[[], None] | None
+    @property
+    def protocol(self) -> Callable[[], Any] | None: ...
     @property
     def count(self) -> int: ...
     def listen(self, fds: list[int]) -> None: ...

@@ -4,6 +4,7 @@ cimport cython
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_INCREF
+from libc.string cimport memcpy, memset
 
 from ._connection cimport Connection, connection_new, connection_of, incref
 from .c cimport *
@@ -18,6 +19,12 @@ cdef extern from "Python.h":
 
 cdef tuple NAMES = ("OnAccept", "OnConnect", "OnHandShake", "OnReceive", "OnSend", "OnDrain", "OnClose", "OnShutdown",
                     "OnException")
+
+cdef dict KINDS = {
+    "raw": WAWO_FRAMING_RAW, "length": WAWO_FRAMING_LENGTH, "field": WAWO_FRAMING_FIELD, "pack": WAWO_FRAMING_PACK,
+    "delimited": WAWO_FRAMING_MARKS, "between": WAWO_FRAMING_MARKS, "fixed": WAWO_FRAMING_FIXED,
+    "packet": WAWO_FRAMING_PACKET, "pull": WAWO_FRAMING_PULL,
+}
 
 cdef unsigned EPOCH = 0         # forks that this process comes from: handles of an earlier one are dead
 cdef wawo_sink *SINK = NULL     # where the loops report to
@@ -126,16 +133,13 @@ cdef class Endpoint:
         self.threads = threads
         self._component = weakref.ref(component)
         self.callbacks = dict(callbacks)
-        self.view = options.view
+        self.shape = VIEW if options.view else BYTES
         for kind, name in enumerate(NAMES):
             if name in self.callbacks:
                 self.listen_to(kind, <PyObject *>self.callbacks[name])
                 mask |= 1u << kind
         read_options(&o, options)
-        f.kind = WAWO_FRAMING_RAW
-        if framing[0] == "length":
-            f.kind = WAWO_FRAMING_LENGTH
-            f.length_size, f.length_little, f.max_size = framing[1], framing[2] == "little", framing[3]
+        self.read_framing(&f, framing)
         self.endpoint = wawo_endpoint_new(threads.threads, <wawo_role>self.role, &o, &f, mask, <void *>self, &err)
         if self.endpoint == NULL:
             raise os_error(err, "making the endpoint")
@@ -148,6 +152,32 @@ cdef class Endpoint:
             self.self[kind] = PyMethod_GET_SELF(<object>callback)
         else:
             self.call[kind] = callback
+
+    cdef read_framing(self, wawo_framing *f, tuple framing):
+        """What _native() of a framing says; see wawo/framing.py."""
+        cdef bytes start, end
+        cdef str kind = framing[0]
+        memset(f, 0, sizeof(f[0]))
+        if kind == "protocol":
+            self.shape, self.protocol, kind = DECODED, framing[1], "raw"
+        f.kind = KINDS[kind]
+        f.max_size = framing[len(framing) - 1] if f.kind != WAWO_FRAMING_RAW else 0
+        if kind == "length":
+            f.field_size, f.little = framing[1], framing[2] == "little"
+        elif kind == "field":
+            f.offset, f.field_size, f.little, f.adjust, f.strip = (
+                framing[1], framing[2], framing[3] == "little", framing[4], framing[5])
+        elif kind == "pack":
+            f.flag = framing[1]
+        elif kind == "delimited" or kind == "between":
+            start, end = (b"", framing[1]) if kind == "delimited" else (framing[1], framing[2])
+            if len(start) > WAWO_MARK_MAX or len(end) > WAWO_MARK_MAX:
+                raise ValueError(f"marks have at most {WAWO_MARK_MAX} bytes")
+            f.start_len, f.end_len = len(start), len(end)
+            memcpy(f.start, <const char *>start, len(start))
+            memcpy(f.end, <const char *>end, len(end))
+        elif kind == "pull":
+            self.shape = LENGTH
 
     def listen(self, fds):
         cdef int err = 0, i

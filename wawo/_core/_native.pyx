@@ -9,7 +9,7 @@ from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF
 
 from ._connection cimport Connection, connection_of, view_new
-from ._endpoint cimport ON_EXCEPTION, Endpoint, callback_name, count_fork, fork_count, set_sink
+from ._endpoint cimport BYTES, DECODED, ON_EXCEPTION, VIEW, Endpoint, callback_name, count_fork, fork_count, set_sink
 from .c cimport *
 
 import os
@@ -30,6 +30,7 @@ cdef extern from "Python.h":
     enum:
         PY_VECTORCALL_ARGUMENTS_OFFSET
     PyObject *PyBytes_New "PyBytes_FromStringAndSize"(const char *v, Py_ssize_t len)
+    PyObject *PyLong_New "PyLong_FromSize_t"(size_t v)
     void Py_INCREF_RAW "Py_INCREF"(PyObject *o) nogil
     void Py_DECREF_RAW "Py_DECREF"(PyObject *o)
     void Py_XDECREF_RAW "Py_XDECREF"(PyObject *o)
@@ -40,16 +41,18 @@ cdef extern from "Python.h":
 cdef object HANDLE_ERROR = None
 cdef tuple OPERATIONS = ()
 cdef object LOG_CALLBACK = None
+cdef object PROTOCOL_ERROR = None
 
 cdef dict THREADING = threading.__dict__
 cdef str TRACE_HOOK = sys.intern("_trace_hook")
 cdef str PROFILE_HOOK = sys.intern("_profile_hook")
 
 
-def setup(*, object handle_error, tuple operations, object log_callback):
+def setup(*, object handle_error, tuple operations, object log_callback, object protocol_error):
     """Hand over the Python objects that deliver() compares with and passes on. Once, at import."""
-    global HANDLE_ERROR, OPERATIONS, LOG_CALLBACK
+    global HANDLE_ERROR, OPERATIONS, LOG_CALLBACK, PROTOCOL_ERROR
     HANDLE_ERROR, OPERATIONS, LOG_CALLBACK = handle_error, operations, log_callback
+    PROTOCOL_ERROR = protocol_error
 
 
 # ---- deliver: from the core to the listener ----
@@ -96,7 +99,7 @@ cdef void answer(Endpoint ep, const wawo_event *e, PyObject *result) noexcept:
     else:
         Py_DECREF_RAW(result)
     if refuses and kind <= WAWO_ON_SEND:
-        wawo_share_refuse(e.share, operation_of(ep, kind))
+        wawo_share_refuse(e.share, operation_of(ep, kind), -WAWO_ECANCELED)
 
 
 cdef inline PyObject *call(Endpoint ep, int kind, size_t n, PyObject *a, PyObject *b, PyObject *c) noexcept:
@@ -111,15 +114,54 @@ cdef inline PyObject *call(Endpoint ep, int kind, size_t n, PyObject *a, PyObjec
     return PyObject_Vectorcall(ep.call[kind], &args[2], n | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL)
 
 
+cdef void decode_failed(Endpoint ep, const wawo_event *e, Connection conn, object error) noexcept:
+    """A ProtocolError is the peer's fault and ends the connection as a bad native frame does; all else is a bug."""
+    if isinstance(error, PROTOCOL_ERROR):
+        conn.codec.failure = error
+        wawo_share_refuse(e.share, WAWO_OP_RECEIVE, -WAWO_EBADMSG)
+    else:
+        report(ep, conn, error, "decode", True)
+        wawo_share_refuse(e.share, WAWO_OP_RECEIVE, -WAWO_ECANCELED)
+
+
+cdef void deliver_decoded(Endpoint ep, const wawo_event *e) noexcept:
+    """OnReceive for each message that the connection's Protocol makes of the bytes. When a callback pauses, the rest of
+    them waits in the Connection, and an event without bytes among those that are kept back marks its turn."""
+    cdef Connection conn = connection_of(e.share, ep)
+    cdef wawo_event turn = e[0]
+    turn.ptr, turn.chunk, turn.len = NULL, NULL, 0
+    try:
+        rest, conn.codec.rest = conn.codec.rest, None
+        if e.len > 0:
+            rest = iter(conn.codec.get().decode((<const char *>e.ptr)[:e.len]))
+        for message in rest:
+            answer_decoded(ep, e, conn, message)
+            if not wawo_event_due(&turn):
+                conn.codec.rest = rest
+                return
+    except BaseException as error:
+        decode_failed(ep, e, conn, error)
+
+
 cdef void deliver_message(Endpoint ep, const wawo_event *e) noexcept:
     cdef PyObject *conn = <PyObject *>wawo_share_user(e.share)
     cdef PyObject *data
     cdef PyObject *result = NULL
+    cdef size_t unread
     if conn == NULL:
         made = connection_of(e.share, ep)
         conn = <PyObject *>made
     Py_INCREF_RAW(conn)  # the callback may end what else holds it
-    data = view_new(e) if ep.view else PyBytes_New(<const char *>e.ptr, <Py_ssize_t>e.len)
+    if ep.shape == BYTES:
+        data = PyBytes_New(<const char *>e.ptr, <Py_ssize_t>e.len)
+    elif ep.shape == VIEW:
+        data = view_new(e)
+    else:
+        unread = wawo_share_unread(e.share)
+        if unread == 0: # an earlier callback of this batch fetched it all
+            Py_DECREF_RAW(conn)
+            return
+        data = PyLong_New(unread)
     if data != NULL:
         result = call(ep, WAWO_ON_RECEIVE, 2, conn, data, NULL)
         Py_DECREF_RAW(data)
@@ -128,6 +170,14 @@ cdef void deliver_message(Endpoint ep, const wawo_event *e) noexcept:
     else:
         answer(ep, e, result)
     Py_DECREF_RAW(conn)
+
+
+cdef void answer_decoded(Endpoint ep, const wawo_event *e, Connection conn, object message) noexcept:
+    cdef PyObject *result = call(ep, WAWO_ON_RECEIVE, 2, <PyObject *>conn, <PyObject *>message, NULL)
+    if result == Py_None_RAW:
+        Py_DECREF_RAW(result)
+    else:
+        answer(ep, e, result)
 
 
 cdef void deliver_other(Endpoint ep, const wawo_event *e) noexcept:
@@ -189,7 +239,10 @@ cdef void deliver(void *arg, const wawo_event *events, unsigned count) noexcept:
         e = &events[i]
         if e.kind == WAWO_ON_RECEIVE:
             if wawo_event_due(e):
-                deliver_message(<Endpoint>e.owner, e)
+                if (<Endpoint>e.owner).shape != DECODED:
+                    deliver_message(<Endpoint>e.owner, e)
+                else:
+                    deliver_decoded(<Endpoint>e.owner, e)
         elif e.kind == WAWO_ON_CLOSE:
             deliver_close(<Endpoint>e.owner, e)
         elif e.kind == WAWO_ON_SHUTDOWN:

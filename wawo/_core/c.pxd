@@ -8,6 +8,9 @@ cdef extern from "<base/err.h>" nogil:
         WAWO_ENOBUFS
         WAWO_EINVAL
         WAWO_EMSGSIZE
+        WAWO_EBADMSG
+        WAWO_ECANCELED
+        WAWO_ENOTSUP
         WAWO_ECLOSED
     const char *wawo_err_text(int code)
 
@@ -98,6 +101,12 @@ cdef extern from "<wawo.h>" nogil:
     enum wawo_framing_kind:
         WAWO_FRAMING_RAW
         WAWO_FRAMING_LENGTH
+        WAWO_FRAMING_FIELD
+        WAWO_FRAMING_PACK
+        WAWO_FRAMING_MARKS
+        WAWO_FRAMING_FIXED
+        WAWO_FRAMING_PACKET
+        WAWO_FRAMING_PULL
     struct wawo_options:
         uint32_t max_connections
         bint close_when_full
@@ -111,11 +120,21 @@ cdef extern from "<wawo.h>" nogil:
         size_t max_pending_total
         int64_t close_timeout_ns
         int64_t connect_timeout_ns
+    enum:
+        WAWO_MARK_MAX
     struct wawo_framing:
         int kind
-        uint8_t length_size
-        bint length_little
         uint64_t max_size
+        uint8_t field_size
+        bint little
+        uint32_t offset
+        int64_t adjust
+        int32_t strip
+        uint16_t flag
+        uint8_t start_len
+        uint8_t end_len
+        uint8_t start[WAWO_MARK_MAX]
+        uint8_t end[WAWO_MARK_MAX]
     wawo_endpoint *wawo_endpoint_new(wawo_threads *t, wawo_role role, const wawo_options *options,
                                      const wawo_framing *framing, unsigned mask, void *user, int *err)
     int wawo_endpoint_listen(wawo_endpoint *e, int fd, int loop)
@@ -156,7 +175,9 @@ cdef extern from "<wawo.h>" nogil:
     bint wawo_share_pause(wawo_share *s, bint pause)
     bint wawo_share_paused(const wawo_share *s)
     bint wawo_share_connected(const wawo_share *s)
-    void wawo_share_refuse(wawo_share *s, wawo_operation operation)
+    size_t wawo_share_unread(const wawo_share *s)
+    int wawo_share_fetch(wawo_share *s, void *out, size_t n, bint consume)
+    void wawo_share_refuse(wawo_share *s, wawo_operation operation, int error)
     size_t wawo_share_pending(const wawo_share *s)
     int64_t wawo_share_connect_ns(const wawo_share *s)
     int64_t wawo_share_silence_ns(const wawo_share *s)

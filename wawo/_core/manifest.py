@@ -26,7 +26,14 @@ IO = (
     "io/work.c",
 )
 
-PROTO = ("proto/length.c",)
+PROTO = (
+    "proto/length.c",
+    "proto/field.c",
+    "proto/pack.c",
+    "proto/marks.c",
+    "proto/fixed.c",
+    "proto/packet.c",
+)
 
 NET = (
     "net/share.c",
@@ -34,7 +41,8 @@ NET = (
     "net/conn_in.c",
     "net/event.c",
     "net/filter.c",
-    "net/filter_length.c",
+    "net/filter_frame.c",
+    "net/filter_pull.c",
     "net/endpoint.c",
     "net/listener.c",
     "net/dial.c",

@@ -124,7 +124,16 @@ unsigned wawo_live_threads(void);
 /* ---- endpoints ---- */
 
 enum wawo_role { WAWO_SERVER, WAWO_AGENT, WAWO_CLIENT };
-enum wawo_framing_kind { WAWO_FRAMING_RAW, WAWO_FRAMING_LENGTH };
+enum wawo_framing_kind {
+    WAWO_FRAMING_RAW,
+    WAWO_FRAMING_LENGTH, /* a length, then the message */
+    WAWO_FRAMING_FIELD,  /* a length field somewhere in a header */
+    WAWO_FRAMING_PACK,   /* HP-Socket's */
+    WAWO_FRAMING_MARKS,  /* up to a mark, or between two */
+    WAWO_FRAMING_FIXED,  /* messages of one size */
+    WAWO_FRAMING_PACKET, /* the C++ wawo's */
+    WAWO_FRAMING_PULL    /* bytes that wait until they are fetched */
+};
 
 struct wawo_options {
     uint32_t max_connections;
@@ -136,11 +145,19 @@ struct wawo_options {
     int64_t close_timeout_ns, connect_timeout_ns;
 };
 
+/* What each kind means by these stands in proto/; what it does not use is not looked at. */
+enum { WAWO_MARK_MAX = 16 };
 struct wawo_framing {
-    int kind; /* enum wawo_framing_kind */
-    uint8_t length_size;
-    bool length_little;
-    uint64_t max_size;
+    int kind;                               /* enum wawo_framing_kind */
+    uint64_t max_size;                      /* bytes: of a message; FIXED: of each; PULL: that lie unread */
+    uint8_t field_size;                     /* LENGTH, FIELD: 1, 2, 3, 4, 8; FIELD: 0 for a varint */
+    bool little;                            /* LENGTH, FIELD */
+    uint32_t offset;                        /* FIELD */
+    int64_t adjust;                         /* FIELD */
+    int32_t strip;                          /* FIELD; negative: the header, up to the end of the field */
+    uint16_t flag;                          /* PACK */
+    uint8_t start_len, end_len;             /* MARKS; no start: messages end with a mark */
+    uint8_t start[WAWO_MARK_MAX], end[WAWO_MARK_MAX];
 };
 
 /* `mask` has a bit for each event kind that is listened to. `user` comes back as the owner of each event, until
@@ -212,9 +229,14 @@ bool wawo_share_shutdown_write(struct wawo_share *s);
 bool wawo_share_flush(struct wawo_share *s);
 bool wawo_share_pause(struct wawo_share *s, bool pause);
 bool wawo_share_paused(const struct wawo_share *s);
+/* WAWO_FRAMING_PULL: bytes that lie unread; on its loop, else 0. */
+size_t wawo_share_unread(const struct wawo_share *s);
+/* Copies the first n of them to `out`, and takes them away with `consume`: 1; 0: fewer are there, nothing happens.
+ * WAWO_EMSGSIZE: so many never lie there at once; WAWO_ENOTSUP: another framing; WAWO_ECLOSED: not on its loop, or gone. */
+int wawo_share_fetch(struct wawo_share *s, void *out, size_t n, bool consume);
 bool wawo_share_connected(const struct wawo_share *s);
-/* A callback refused: closes, and ON_CLOSE says `operation` and ECANCELED. In deliver. */
-void wawo_share_refuse(struct wawo_share *s, enum wawo_operation operation);
+/* A callback refused: closes, and ON_CLOSE says `operation` and `error`, an errno value. In deliver. */
+void wawo_share_refuse(struct wawo_share *s, enum wawo_operation operation, int error);
 /* Bytes accepted and not yet taken by the kernel. */
 size_t wawo_share_pending(const struct wawo_share *s);
 /* ns since it was established (0 before) and since it last received. */

@@ -373,7 +373,7 @@ static void hook_refuse(struct party *p, const struct wawo_event *e, struct acto
 
     (void)a;
     if (e->kind == *kind)
-        wawo_share_refuse(e->share, e->kind == WAWO_ON_RECEIVE ? WAWO_OP_RECEIVE : WAWO_OP_ACCEPT);
+        wawo_share_refuse(e->share, e->kind == WAWO_ON_RECEIVE ? WAWO_OP_RECEIVE : WAWO_OP_ACCEPT, ECANCELED);
 }
 
 static void refuse_at(const char *backend, enum wawo_event_kind kind, enum wawo_operation operation)

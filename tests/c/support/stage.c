@@ -236,7 +236,7 @@ void party_init(struct party *p, struct stage *s, enum wawo_role role)
 
 void party_framed(struct party *p, unsigned size, uint64_t max)
 {
-    p->framing = (struct wawo_framing){.kind = WAWO_FRAMING_LENGTH, .length_size = (uint8_t)size, .max_size = max};
+    p->framing = (struct wawo_framing){.kind = WAWO_FRAMING_LENGTH, .field_size = (uint8_t)size, .max_size = max};
 }
 
 int party_try_start(struct party *p)

@@ -18,6 +18,7 @@
 #define wawo_prefetch(p) __builtin_prefetch(p)
 #define wawo_log2(v) (63u - (unsigned)__builtin_clzll(v)) /* the highest bit that is set; v is not 0 */
 #define WAWO_COLD __attribute__((cold, noinline))
+#define wawo_inline inline __attribute__((always_inline))
 #define WAWO_THREAD_LOCAL __thread
 #elif defined(_MSC_VER)
 #include <intrin.h>
@@ -26,6 +27,7 @@
 #define wawo_prefetch(p) ((void)(p))
 #define wawo_log2(v) (63u - (unsigned)__lzcnt64(v))
 #define WAWO_COLD __declspec(noinline)
+#define wawo_inline __forceinline
 #define WAWO_THREAD_LOCAL __declspec(thread)
 #else
 #error "wawo: unknown compiler"
@@ -53,6 +55,11 @@
 static inline size_t wawo_min_size(size_t a, size_t b)
 {
     return a < b ? a : b;
+}
+
+static inline size_t wawo_max_size(size_t a, size_t b)
+{
+    return a > b ? a : b;
 }
 
 #endif

@@ -283,3 +283,18 @@ int wawo_ring_vector(const struct wawo_ring *r, struct wawo_iov *iov, int max)
     }
     return n;
 }
+
+void wawo_ring_peek(const struct wawo_ring *r, void *out, size_t n)
+{
+    const struct wawo_slice *s;
+    uint8_t *to = out;
+    size_t take;
+
+    WAWO_DCHECK(n <= r->bytes);
+    for (s = r->head; n > 0; s = s->next) {
+        take = wawo_min_size(n, s->len);
+        memcpy(to, s->ptr, take);
+        to += take;
+        n -= take;
+    }
+}

@@ -76,6 +76,8 @@ void wawo_ring_consume(struct wawo_ring *r, struct wawo_heap *h, size_t n);
 /* Moves a small rest that sits in shared chunks into one block of its own. Best effort. */
 void wawo_ring_settle(struct wawo_ring *r, struct wawo_heap *h);
 void wawo_ring_clear(struct wawo_ring *r, struct wawo_heap *h);
+/* Copies the first `n` bytes (n <= bytes) to `out`. */
+void wawo_ring_peek(const struct wawo_ring *r, void *out, size_t n);
 /* Fills iov with the first slices; returns how many. */
 int wawo_ring_vector(const struct wawo_ring *r, struct wawo_iov *iov, int max);
 

@@ -310,8 +310,8 @@ int wawo_conn_send(struct wawo_conn *c, const void *data, size_t len, struct waw
         return rc;
     parked = out->bytes > 0 && !c->dirty;
     if (wawo_likely(chunk == NULL && loan == NULL)) {
-        rc = wawo_ring_copy_run(
-            out, heap, &(struct wawo_run){env.head, env.head_len, data, len, env.tail, env.tail_len}, parked);
+        rc = wawo_ring_copy_run(out, heap,
+                                &(struct wawo_run){env.head, env.head_len, data, len, env.tail, env.tail_len}, parked);
         if (wawo_unlikely(rc < 0))
             return rc;
     } else {

@@ -17,7 +17,7 @@ enum wawo_conn_state {
 };
 
 /* Why receiving is paused; it runs when the set is empty. */
-enum { WAWO_PAUSE_USER = 1, WAWO_PAUSE_WATER = 2, WAWO_PAUSE_MEMORY = 4 };
+enum { WAWO_PAUSE_USER = 1, WAWO_PAUSE_WATER = 2, WAWO_PAUSE_MEMORY = 4, WAWO_PAUSE_PULL = 8 };
 
 struct wawo_held {
     struct wawo_held *next;

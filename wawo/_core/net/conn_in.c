@@ -15,7 +15,7 @@ void wawo_conn_close_filters(struct wawo_conn *c)
 
     while ((f = c->filter) != NULL) {
         c->filter = f->up;
-        f->cfg->ops->fini(f);
+        f->cfg->ops->fini(f, c);
         wawo_free(f);
     }
 }
@@ -51,7 +51,7 @@ void wawo_conn_pause(struct wawo_conn *c, unsigned reason)
     if (c->pauses == 0 && c->state == WAWO_CONN_OPEN)
         net->loop->ops->recv_stop(net->loop->backend, &c->sock);
     c->pauses |= (uint8_t)reason;
-    if (reason != WAWO_PAUSE_USER)
+    if (reason & (WAWO_PAUSE_WATER | WAWO_PAUSE_MEMORY))
         wawo_bump(&c->branch->stats.receive_pauses, 1);
 }
 
@@ -120,7 +120,7 @@ void wawo_conn_hold_event(struct wawo_conn *c, const struct wawo_event *e)
         return;
     }
     h->event = *e;
-    h->event.owned = 1;
+    h->event.owned = e->chunk != NULL;
     if (e->chunk != NULL)
         wawo_chunk_hold(e->chunk);
     /* Behind what this delivery held back before, but in front of what an earlier one left: all events of a batch are

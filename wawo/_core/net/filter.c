@@ -3,6 +3,8 @@
 #include "../base/check.h"
 #include "../base/err.h"
 
+_Static_assert((int)WAWO_ENVELOPE_MAX == (int)WAWO_HEAD_ROOM, "a ring copies the head of an envelope");
+
 int wawo_filter_seal_all(const struct wawo_filter_config *filters, unsigned count, const struct wawo_message *m,
                          struct wawo_envelope *out)
 {
@@ -30,17 +32,48 @@ int wawo_filter_seal_all(const struct wawo_filter_config *filters, unsigned coun
 
 int wawo_filter_config(struct wawo_filter_config *cfg, const struct wawo_framing *framing)
 {
+    const struct wawo_framing *f = framing;
+
     memset(cfg, 0, sizeof *cfg);
-    switch (framing->kind) {
+    switch ((enum wawo_framing_kind)f->kind) {
     case WAWO_FRAMING_RAW:
         return 0;
     case WAWO_FRAMING_LENGTH:
         cfg->ops = &wawo_filter_length;
-        cfg->length.size = framing->length_size;
-        cfg->length.little = framing->length_little;
-        cfg->length.max = framing->max_size;
+        cfg->length = (struct wawo_length){f->field_size, f->little, f->max_size};
         return wawo_length_check(&cfg->length);
-    default:
-        return WAWO_EINVAL;
+    case WAWO_FRAMING_FIELD:
+        cfg->ops = &wawo_filter_field;
+        cfg->field = (struct wawo_field){.offset = f->offset,
+                                         .size = f->field_size,
+                                         .little = f->little,
+                                         .strip_header = f->strip < 0,
+                                         .strip = f->strip < 0 ? 0 : (uint32_t)f->strip,
+                                         .adjust = f->adjust,
+                                         .max = f->max_size};
+        return wawo_field_check(&cfg->field);
+    case WAWO_FRAMING_PACK:
+        cfg->ops = &wawo_filter_pack;
+        cfg->pack = (struct wawo_pack){f->flag, f->max_size};
+        return wawo_pack_check(&cfg->pack);
+    case WAWO_FRAMING_MARKS:
+        cfg->ops = &wawo_filter_marks;
+        cfg->marks = (struct wawo_marks){.start_len = f->start_len, .end_len = f->end_len, .max = f->max_size};
+        memcpy(cfg->marks.start, f->start, sizeof cfg->marks.start);
+        memcpy(cfg->marks.end, f->end, sizeof cfg->marks.end);
+        return wawo_marks_check(&cfg->marks);
+    case WAWO_FRAMING_FIXED:
+        cfg->ops = &wawo_filter_fixed;
+        cfg->fixed = (struct wawo_fixed){f->max_size};
+        return wawo_fixed_check(&cfg->fixed);
+    case WAWO_FRAMING_PACKET:
+        cfg->ops = &wawo_filter_packet;
+        cfg->packet = (struct wawo_packet){f->max_size};
+        return wawo_packet_check(&cfg->packet);
+    case WAWO_FRAMING_PULL:
+        cfg->ops = &wawo_filter_pull;
+        cfg->unread_max = (size_t)f->max_size;
+        return f->max_size == 0 || f->max_size > SIZE_MAX / 2 ? WAWO_EINVAL : 0;
     }
+    return WAWO_EINVAL;
 }

@@ -8,8 +8,11 @@
 #define WAWO_NET_FILTER_H
 
 #include "../mem/ring.h"
-#include "../proto/frame.h"
-#include "../proto/length.h"
+#include "../proto/field.h"
+#include "../proto/fixed.h"
+#include "../proto/marks.h"
+#include "../proto/pack.h"
+#include "../proto/packet.h"
 #include "../wawo.h"
 
 struct wawo_filter;
@@ -28,6 +31,12 @@ struct wawo_filter_config {
     const struct wawo_filter_ops *ops;
     union {
         struct wawo_length length;
+        struct wawo_field field;
+        struct wawo_pack pack;
+        struct wawo_marks marks;
+        struct wawo_fixed fixed;
+        struct wawo_packet packet;
+        size_t unread_max; /* pull */
     };
 };
 
@@ -35,7 +44,7 @@ struct wawo_filter_ops {
     const char *name;
     size_t size; /* of the state, struct wawo_filter included */
     void (*init)(struct wawo_filter *f);
-    void (*fini)(struct wawo_filter *f);
+    void (*fini)(struct wawo_filter *f, struct wawo_conn *c);
     /* Takes bytes from below: how many it consumed, or a negative code that ends the connection. While wawo_conn_full()
      * says so the lowest filter may stop between messages, the rest comes again; those above take all they are given.
      * Keeps bytes only by a copy or a reference of the chunk. */
@@ -51,7 +60,12 @@ struct wawo_filter {
     struct wawo_filter *up; /* NULL: the connection itself */
 };
 
-extern const struct wawo_filter_ops wawo_filter_length;
+extern const struct wawo_filter_ops wawo_filter_length, wawo_filter_field, wawo_filter_pack, wawo_filter_marks,
+    wawo_filter_fixed, wawo_filter_packet, wawo_filter_pull;
+
+/* What the filter of a pulled connection keeps: the bytes that lie unread, and how to read them. See wawo_share_fetch. */
+size_t wawo_pull_unread(const struct wawo_conn *c);
+int wawo_pull_fetch(struct wawo_conn *c, void *out, size_t n, bool consume);
 
 /* See wawo_endpoint_seal. The lower ones see no more of a message than its size; one of them may have a tail. */
 int wawo_filter_seal_all(const struct wawo_filter_config *filters, unsigned count, const struct wawo_message *m,

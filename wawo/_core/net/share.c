@@ -357,10 +357,20 @@ bool wawo_share_pause(struct wawo_share *s, bool pause)
     return true;
 }
 
-void wawo_share_refuse(struct wawo_share *s, enum wawo_operation operation)
+void wawo_share_refuse(struct wawo_share *s, enum wawo_operation operation, int error)
 {
     if (on_loop(s))
-        wawo_conn_close(s->conn, operation, ECANCELED);
+        wawo_conn_close(s->conn, operation, error);
+}
+
+size_t wawo_share_unread(const struct wawo_share *s)
+{
+    return on_loop(s) ? wawo_pull_unread(s->conn) : 0;
+}
+
+int wawo_share_fetch(struct wawo_share *s, void *out, size_t n, bool consume)
+{
+    return on_loop(s) ? wawo_pull_fetch(s->conn, out, n, consume) : WAWO_ECLOSED;
 }
 
 /* ---- asking ---- */

@@ -13,7 +13,7 @@ static void open_framed(struct stage *s, struct party *server, const char *backe
     stage_open(s, backend, 1);
     party_init(server, s, WAWO_SERVER);
     party_framed(server, size, max);
-    server->framing.length_little = little;
+    server->framing.little = little;
     server->verify = true;
     party_start(server);
 }
