@@ -38,6 +38,7 @@ enum {
     OPENING_MAX = 256,      /* below any listen queue: no SYN is ever dropped and sent again a second later */
     SETUP_SECONDS = 30,
     DRAIN_SECONDS = 5,
+    AROUND_MAX = 16,
     LOST_MAX = 1000,        /* in connect mode: a dead server must not become an endless loop */
     SOURCES_CONNECT = 64,   /* each gives its own range of ports, TIME_WAIT holds them for a while */
     CONNECTIONS_PER_SOURCE = 5000,
@@ -88,7 +89,11 @@ struct window {
 static struct conn *conns;
 static uint64_t *sent_at; /* pingpong: a ring of `depth` send times for each connection */
 static char *pattern;
-static size_t message;    /* bytes of one message with its header */
+static size_t message;    /* bytes of one message with what goes around it */
+static struct around {    /* the same for each message */
+    unsigned length;
+    char bytes[AROUND_MAX];
+} head, tail;
 static unsigned kinds;    /* different messages in the pattern */
 static int poller;
 static unsigned alive, opening;
@@ -173,7 +178,7 @@ static void make_pattern(void)
     uint64_t state = 0x9e3779b97f4a7c15u;
     unsigned messages;
 
-    message = opt.header + opt.size;
+    message = opt.header + head.length + opt.size + tail.length;
     kinds = (unsigned)(PATTERN_BYTES / message);
     kinds = kinds > 64 ? 64 : kinds < 4 ? 4 : kinds;
     messages = kinds + opt.depth; /* so that `depth` messages lie in one piece from any kind on */
@@ -189,9 +194,11 @@ static void make_pattern(void)
         }
         for (unsigned i = 0; i < opt.header; i++)
             at[i] = (char)((uint64_t)opt.size >> 8 * (opt.header - 1 - i));
-        for (size_t i = opt.header; i < message; i++) {
+        memcpy(at + opt.header, head.bytes, head.length);
+        memcpy(at + message - tail.length, tail.bytes, tail.length);
+        for (size_t i = opt.header + head.length; i < message - tail.length; i++) {
             state = state * 6364136223846793005u + 1442695040888963407u;
-            at[i] = (char)(state >> 56);
+            at[i] = tail.length > 0 ? (char)('a' + (state >> 60)) : (char)(state >> 56); /* a mark must not be in it */
         }
     }
 }
@@ -630,8 +637,20 @@ static void die_usage(void)
 {
     fprintf(stderr, "load --port N [--mode pingpong|rate|idle|connect] [--host A] [--connections N] [--depth N]\n"
                     "     [--size BYTES] [--header BYTES] [--warmup S] [--seconds S] [--rate N] [--server-pid PID]\n"
+                    "     [--head HEX] [--tail HEX]   (bytes around each message)\n"
                     "     [--sources N]   (loopback source addresses, 0: as many as the ports need)\n");
     exit(2);
+}
+
+static void set_around(struct around *a, const char *hex)
+{
+    for (a->length = 0; hex[0] != '\0'; hex += 2, a->length++) {
+        unsigned byte;
+
+        if (a->length == AROUND_MAX || sscanf(hex, "%2x", &byte) != 1 || hex[1] == '\0')
+            die_usage();
+        a->bytes[a->length] = (char)byte;
+    }
 }
 
 static void set_option(int name, const char *value)
@@ -675,6 +694,12 @@ static void set_option(int name, const char *value)
     case 'S':
         opt.sources = (unsigned)atoi(value);
         break;
+    case 'H':
+        set_around(&head, value);
+        break;
+    case 'T':
+        set_around(&tail, value);
+        break;
     default:
         die_usage();
     }
@@ -683,10 +708,11 @@ static void set_option(int name, const char *value)
 static void read_options(int argc, char **argv)
 {
     static const struct option names[] = {
-        {"mode", 1, 0, 'm'},    {"host", 1, 0, 'h'}, {"port", 1, 0, 'p'},       {"connections", 1, 0, 'c'},
-        {"depth", 1, 0, 'd'},   {"size", 1, 0, 's'}, {"header", 1, 0, 'f'},     {"warmup", 1, 0, 'w'},
-        {"seconds", 1, 0, 't'}, {"rate", 1, 0, 'r'}, {"server-pid", 1, 0, 'P'}, {"sources", 1, 0, 'S'},
-        {0, 0, 0, 0},
+        {"mode", 1, 0, 'm'},        {"host", 1, 0, 'h'},       {"port", 1, 0, 'p'},
+        {"connections", 1, 0, 'c'}, {"depth", 1, 0, 'd'},      {"size", 1, 0, 's'},
+        {"header", 1, 0, 'f'},      {"warmup", 1, 0, 'w'},     {"seconds", 1, 0, 't'},
+        {"rate", 1, 0, 'r'},        {"server-pid", 1, 0, 'P'}, {"sources", 1, 0, 'S'},
+        {"head", 1, 0, 'H'},        {"tail", 1, 0, 'T'},       {0, 0, 0, 0},
     };
     int name;
 
