@@ -3,8 +3,8 @@
  *     | offset bytes | field | value + adjust bytes |
  *     | strip bytes ...  | the message ...          |
  *
- * What the listener gets is what send takes: with the field stripped, sending writes it, and the other stripped bytes as
- * zeros; a message that has the field in it must say its own size. */
+ * What the listener gets is what send takes: with the field stripped, sending writes it, and the other stripped bytes
+ * as zeros; a message that has the field in it must say its own size. */
 #ifndef WAWO_PROTO_FIELD_H
 #define WAWO_PROTO_FIELD_H
 

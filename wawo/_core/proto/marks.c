@@ -16,16 +16,17 @@ int wawo_marks_check(const struct wawo_marks *c)
 static size_t find_end(const struct wawo_marks *c, const uint8_t *p, size_t from, size_t to)
 {
     size_t before = c->end_len - 1u, i;
-    const uint8_t *hit;
+    const uint8_t *hit, *at;
 
     while (from < to) {
         hit = memchr(p + from, c->end[before], to - from);
         if (hit == NULL)
             break;
-        for (i = before; i > 0 && hit[i - 1 - before] == c->end[i - 1]; i--)
+        at = hit - before;
+        for (i = before; i > 0 && at[i - 1] == c->end[i - 1]; i--)
             ;
         if (i == 0)
-            return (size_t)(hit - p) - before;
+            return (size_t)(at - p);
         from = (size_t)(hit - p) + 1;
     }
     return NOWHERE;
