@@ -1,8 +1,11 @@
 /* Vectors, every split (a field is complete or it is not: the codec reads exactly its size), limits, both orders. */
+#include "support/codec.h"
 #include "support/kit.h"
 
 #include "base/err.h"
 #include "proto/length.h"
+
+CODEC(length);
 
 static const uint8_t sizes[] = {1, 2, 3, 4, 8};
 
@@ -132,4 +135,78 @@ TEST(random_there_and_back)
             ASSERT_EQ(wawo_length_decode(&c, wire), (int64_t)n);
         }
     }
+}
+
+TEST(frames)
+{
+    static const uint8_t be4[] = {0, 0, 0, 3, 'a', 'b', 'c'}, le4[] = {3, 0, 0, 0, 'a', 'b', 'c'};
+    static const uint8_t be2[] = {0, 3, 'a', 'b', 'c'}, le2[] = {3, 0, 'a', 'b', 'c'}, one[] = {3, 'a', 'b', 'c'};
+    static const uint8_t be3[] = {0, 0, 0}, le8[] = {1, 0, 0, 0, 0, 0, 0, 0, 'x'};
+    static const struct {
+        struct wawo_length cfg;
+        const uint8_t *wire;
+        size_t n;
+    } rows[] = {
+        {{4, false, 3}, be4, sizeof be4},  {{4, true, 3}, le4, sizeof le4}, {{2, false, 100}, be2, sizeof be2},
+        {{2, true, 100}, le2, sizeof le2}, {{1, true, 3}, one, sizeof one}, {{3, false, 100}, be3, sizeof be3},
+        {{8, true, 1}, le8, sizeof le8},
+    };
+    size_t i;
+
+    for (i = 0; i < sizeof rows / sizeof *rows; i++) {
+        size_t head = rows[i].cfg.size, len = rows[i].n - head;
+
+        CODEC_CUTS(&codec_length, &rows[i].cfg, rows[i].wire, rows[i].n, head, len);
+        CODEC_SEALS(&codec_length, &rows[i].cfg, rows[i].wire + head, len, rows[i].wire, rows[i].n);
+    }
+}
+
+TEST(frames_over_the_limit)
+{
+    static const uint8_t wire[] = {0, 0, 0, 101, 1}, huge[] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
+    struct wawo_length c = {4, false, 100}, wide = {8, false, INT64_MAX}, none = {1, false, 0};
+    uint8_t message[101];
+
+    memset(message, 7, sizeof message);
+    CODEC_FAILS(&codec_length, &c, wire, sizeof wire, 4, WAWO_EMSGSIZE);
+    CODEC_FAILS(&codec_length, &wide, huge, sizeof huge, 8, WAWO_EMSGSIZE);
+    CODEC_REFUSES(&codec_length, &c, message, 101, WAWO_EMSGSIZE);
+    CODEC_ROUND(&codec_length, &c, message, 100);
+    CODEC_ROUND(&codec_length, &none, message, 0);
+    CODEC_REFUSES(&codec_length, &none, message, 1, WAWO_EMSGSIZE);
+}
+
+/* The size of a message is what counts, not how much of it lies here. */
+TEST(a_message_elsewhere)
+{
+    struct wawo_length c = {4, true, UINT32_MAX};
+    struct wawo_message m = {NULL, 0, 0x01020304};
+    struct wawo_envelope e;
+
+    ASSERT_EQ(wawo_length_seal(&c, &m, &e), 0);
+    ASSERT_EQ(e.head_len, 4);
+    ASSERT_EQ(e.tail_len, 0);
+    ASSERT_MEMEQ(e.head, "\4\3\2\1", 4);
+}
+
+TEST(round_trips)
+{
+    static const size_t lens[] = {0, 1, 2, 63, 64, 127, 128, 254, 255, 256, 1000, 65535, 65536, 70000};
+    static const size_t stream[] = {0, 1, 40, 0, 64, 17, 255};
+    static uint8_t message[70000];
+    size_t i, k;
+    int little;
+
+    kit_fill(message, sizeof message, 5);
+    for (i = 0; i < sizeof sizes; i++)
+        for (little = 0; little < 2; little++) {
+            struct wawo_length c = {sizes[i], little != 0, largest(sizes[i])};
+
+            for (k = 0; k < sizeof lens / sizeof *lens; k++)
+                if (lens[k] <= c.max)
+                    CODEC_ROUND(&codec_length, &c, message, lens[k]);
+                else
+                    CODEC_REFUSES(&codec_length, &c, message, lens[k], WAWO_EMSGSIZE);
+            CODEC_STREAM(&codec_length, &c, stream, sizeof stream / sizeof *stream);
+        }
 }
