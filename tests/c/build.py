@@ -21,6 +21,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 CORE = Path("wawo/_core")
 TESTS = Path("tests/c")
+FUZZ = Path("tests/fuzz")
 
 STRICT = [
     "-std=c11",
@@ -35,6 +36,7 @@ STRICT = [
     "-pthread",
     f"-I{CORE}",
     f"-I{TESTS}",
+    f"-I{FUZZ.parent}",
 ]
 
 SANITIZER = ["-O1", "-fno-omit-frame-pointer", "-DWAWO_DEBUG"]
@@ -63,7 +65,8 @@ def find_compiler(wanted: str | None) -> str:
 
 def sources() -> list[Path]:
     listed = runpy.run_path(str(CORE / "manifest.py"))["SOURCES"][sys.platform]
-    return [*(CORE / name for name in listed), *sorted(TESTS.glob("support/*.c")), *sorted(TESTS.rglob("test_*.c"))]
+    tests = [*sorted(TESTS.glob("support/*.c")), *sorted(TESTS.rglob("test_*.c")), *sorted(FUZZ.glob("fuzz_*.c"))]
+    return [*(CORE / name for name in listed), *tests]
 
 
 def is_fresh(made: Path, inputs: Iterable[Path], command: list[str], note: Path) -> bool:
