@@ -85,7 +85,9 @@ def test_nobody_at_the_other_end(tmp_path: Path) -> None:
             assert child.stdout is not None
             found = re.search(r"port (\d+) to", child.stdout.readline())
             assert found is not None
-            with socket.create_connection(("127.0.0.1", int(found[1])), timeout=10) as peer:
-                with pytest.raises(ConnectionError):
-                    peer.sendall(b"hello")
-                    peer.recv(1)
+            with (
+                pytest.raises(ConnectionError),
+                socket.create_connection(("127.0.0.1", int(found[1])), timeout=10) as peer,
+            ):
+                peer.sendall(b"hello")
+                peer.recv(1)
