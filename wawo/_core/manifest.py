@@ -33,6 +33,7 @@ PROTO = (
     "proto/marks.c",
     "proto/fixed.c",
     "proto/packet.c",
+    "proto/proxy.c",
 )
 
 NET = (
