@@ -4,6 +4,7 @@
 #include "base/atomic.h"
 #include "base/err.h"
 #include "io/threads.h"
+#include "net/baton.h"
 
 #include <errno.h>
 #include <sys/resource.h>
@@ -364,5 +365,28 @@ TEST_EACH_BACKEND(after_fork, backend)
     ASSERT_EQ(kit_read(fd, got, 4), 4u);
     kit_close(fd);
     party_wait(&server, WAWO_ON_CLOSE, 1); /* the child holds no copy that would keep it open */
+    close_both(&s, &server);
+}
+
+/* A batch may wait for another loop's while a connection of it ends, and nobody asked to hear of the end. */
+TEST_EACH_BACKEND(ends_unheard_while_the_batch_waits, backend)
+{
+    struct wawo_endpoint_stats st;
+    struct stage s;
+    struct party server;
+    int i, fd;
+
+    stage_open(&s, backend, 2);
+    party_init(&server, &s, WAWO_SERVER);
+    server.mask = 1u << WAWO_ON_RECEIVE | 1u << WAWO_ON_SHUTDOWN;
+    party_start(&server);
+    for (i = 1; i <= 50; i++) {
+        KIT_UNTIL(wawo_baton_try());
+        fd = kit_connect(server.port);
+        kit_write(fd, "x", 1);
+        kit_reset(fd);
+        KIT_UNTIL((wawo_endpoint_stats(server.endpoint, &st), st.closed) == (uint64_t)i);
+        wawo_baton_give();
+    }
     close_both(&s, &server);
 }

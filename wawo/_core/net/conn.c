@@ -88,13 +88,15 @@ static void drop_output(struct wawo_conn *c)
 /* Nothing of it is in flight any more. */
 static void gone(struct wawo_conn *c)
 {
+    struct wawo_net *net = wawo_net_of(c);
     struct wawo_event *e;
 
     drop_output(c);
     c->bare = false;
     c->state = WAWO_CONN_GONE;
-    if (wawo_net_listens(c, WAWO_ON_CLOSE) || wawo_share_user(c->share) != NULL) {
-        e = wawo_event_add(wawo_net_of(c), WAWO_ON_CLOSE, c);
+    /* Also when nobody listens: a batch that waits for its turn may hold events of this connection. */
+    if (wawo_net_listens(c, WAWO_ON_CLOSE) || wawo_share_user(c->share) != NULL || net->batch.count > 0) {
+        e = wawo_event_add(net, WAWO_ON_CLOSE, c);
         e->operation = c->share->operation;
         e->error = c->share->error;
     } else {
