@@ -15,7 +15,7 @@ class Operation(enum.IntEnum):
     ACCEPT = 1
     """``OnAccept`` (or ``OnHandShake`` of an accepted connection) refused."""
     CONNECT = 2
-    """The connection was never made, or ``OnConnect`` (or ``OnHandShake`` after it) refused."""
+    """The connection was never made, or ``OnPrepareConnect``, ``OnConnect`` or the ``OnHandShake`` after it refused."""
     SEND = 3
     """Writing failed, or ``OnSend`` refused."""
     RECEIVE = 4
@@ -180,7 +180,7 @@ _GAI_TEXTS = {
 
 _REFUSERS = {
     Operation.ACCEPT: "OnAccept or OnHandShake",
-    Operation.CONNECT: "OnConnect or OnHandShake",
+    Operation.CONNECT: "OnPrepareConnect, OnConnect or OnHandShake",
     Operation.SEND: "OnSend",
     Operation.RECEIVE: "OnReceive",
 }

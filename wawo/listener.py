@@ -95,7 +95,12 @@ class Listener:
         """
 
     def OnPrepareConnect(self, conn: Connection, fd: int) -> HandleResult | None:
-        """Set options on an outgoing socket before it connects."""
+        """Set options on an outgoing socket: called after it was made and bound and before it connects.
+
+        Once for each address that is tried, on the loop thread of ``conn``; the time for the whole connect runs on.
+        ``fd`` is only lent: ``socket.socket(fileno=fd)`` sets options with Python's names, ``detach()`` then gives it
+        back. ERROR or an exception ends the whole connect: ``OnClose(conn, CONNECT, ECANCELED)``.
+        """
 
     def OnAccept(self, conn: Connection) -> HandleResult | None:
         """A server has a new connection; it may send at once. ERROR: ``OnClose(conn, ACCEPT, ECANCELED)``."""

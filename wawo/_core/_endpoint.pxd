@@ -3,8 +3,8 @@ from cpython.object cimport PyObject
 from .c cimport *
 
 cdef enum:
-    CALLBACKS = 9     # the event kinds, and OnException
-    ON_EXCEPTION = 8
+    CALLBACKS = 10    # the event kinds, and OnException
+    ON_EXCEPTION = 9
 
 cdef enum Shape:      # what OnReceive is given
     BYTES

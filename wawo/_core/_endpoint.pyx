@@ -17,8 +17,8 @@ cdef extern from "Python.h":
     PyObject *PyMethod_GET_FUNCTION(object o)
     PyObject *PyMethod_GET_SELF(object o)
 
-cdef tuple NAMES = ("OnAccept", "OnConnect", "OnHandShake", "OnReceive", "OnSend", "OnDrain", "OnClose", "OnShutdown",
-                    "OnException")
+cdef tuple NAMES = ("OnPrepareConnect", "OnAccept", "OnConnect", "OnHandShake", "OnReceive", "OnSend", "OnDrain",
+                    "OnClose", "OnShutdown", "OnException")
 
 cdef dict KINDS = {
     "raw": WAWO_FRAMING_RAW, "length": WAWO_FRAMING_LENGTH, "field": WAWO_FRAMING_FIELD, "pack": WAWO_FRAMING_PACK,

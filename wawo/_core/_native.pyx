@@ -83,7 +83,7 @@ cdef wawo_operation operation_of(Endpoint ep, int kind) noexcept:
     """What a connection is closed with when the callback of that kind refused."""
     if kind == WAWO_ON_ACCEPT:
         return WAWO_OP_ACCEPT
-    if kind == WAWO_ON_CONNECT:
+    if kind == WAWO_ON_CONNECT or kind == WAWO_ON_PREPARE_CONNECT:
         return WAWO_OP_CONNECT
     if kind == WAWO_ON_HANDSHAKE:
         return WAWO_OP_ACCEPT if ep.role == WAWO_SERVER else WAWO_OP_CONNECT
@@ -181,12 +181,12 @@ cdef void answer_decoded(Endpoint ep, const wawo_event *e, Connection conn, obje
 
 
 cdef void deliver_other(Endpoint ep, const wawo_event *e) noexcept:
-    """OnAccept, OnConnect, OnHandShake, OnSend, OnDrain."""
+    """OnPrepareConnect, OnAccept, OnConnect, OnHandShake, OnSend, OnDrain."""
     cdef Connection conn = connection_of(e.share, ep)
     cdef PyObject *result
-    if e.kind == WAWO_ON_SEND:
-        length = PyLong_FromSize_t(e.len)
-        result = call(ep, e.kind, 2, <PyObject *>conn, <PyObject *>length, NULL)
+    if e.kind == WAWO_ON_SEND or e.kind == WAWO_ON_PREPARE_CONNECT:
+        number = PyLong_FromSize_t(e.len) if e.kind == WAWO_ON_SEND else PyLong_FromLong(e.error)
+        result = call(ep, e.kind, 2, <PyObject *>conn, <PyObject *>number, NULL)
     else:
         result = call(ep, e.kind, 1, <PyObject *>conn, NULL, NULL)
     if result == Py_None_RAW:

@@ -25,6 +25,7 @@ cdef extern from "<wawo.h>" nogil:
         pass
 
     enum wawo_event_kind:
+        WAWO_ON_PREPARE_CONNECT
         WAWO_ON_ACCEPT
         WAWO_ON_CONNECT
         WAWO_ON_HANDSHAKE

@@ -16,6 +16,7 @@ struct wawo_loop;
 /* ---- events: what rises from the core, in batches ---- */
 
 enum wawo_event_kind {
+    WAWO_ON_PREPARE_CONNECT, /* error: the descriptor that is about to connect, lent */
     WAWO_ON_ACCEPT,
     WAWO_ON_CONNECT,
     WAWO_ON_HANDSHAKE,

@@ -85,6 +85,11 @@ static void check_laws(const struct party *p, const struct wawo_event *e, struct
         ASSERT_FALSE(a->shown);
         a->shown = true;
         break;
+    case WAWO_ON_PREPARE_CONNECT:
+        ASSERT_EQ(p->role == WAWO_SERVER, false);
+        ASSERT_FALSE(a->shown);
+        ASSERT_GE(e->error, 0);
+        break;
     case WAWO_ON_HANDSHAKE:
         ASSERT_FALSE(a->shaken);
         ASSERT_EQ(a->received, 0);
@@ -231,7 +236,7 @@ void party_init(struct party *p, struct stage *s, enum wawo_role role)
                                        .max_pending_total = 1024 * 1024 * 1024,
                                        .close_timeout_ns = 5 * WAWO_SEC,
                                        .connect_timeout_ns = 10 * WAWO_SEC};
-    p->mask = (1u << WAWO_EVENT_KINDS) - 1 - (1u << WAWO_ON_SEND);
+    p->mask = (1u << WAWO_EVENT_KINDS) - 1 - (1u << WAWO_ON_SEND) - (1u << WAWO_ON_PREPARE_CONNECT);
 }
 
 void party_framed(struct party *p, unsigned size, uint64_t max)
@@ -339,8 +344,8 @@ static void wait_for(struct party *p, const uint64_t *what, uint64_t n, const ch
 
 void party_wait(struct party *p, enum wawo_event_kind kind, uint64_t n)
 {
-    static const char *const names[WAWO_EVENT_KINDS] = {"ACCEPT", "CONNECT", "HANDSHAKE", "RECEIVE",
-                                                        "SEND",   "DRAIN",   "CLOSE",     "SHUTDOWN"};
+    static const char *const names[WAWO_EVENT_KINDS] = {
+        "PREPARE_CONNECT", "ACCEPT", "CONNECT", "HANDSHAKE", "RECEIVE", "SEND", "DRAIN", "CLOSE", "SHUTDOWN"};
 
     wait_for(p, &p->count[kind], n, names[kind]);
 }

@@ -61,7 +61,7 @@ int stage_open_with(struct stage *s, const char *backend, unsigned loops, size_t
 /* Stops, and checks that nothing of wawo's is left in the process. */
 void stage_close(struct stage *s);
 
-/* Defaults: raw, every kind but SEND listened to, HP-Socket's limits. Change what differs, then start. */
+/* Defaults: raw, every kind but SEND and PREPARE_CONNECT listened to, HP-Socket's limits. Change what differs, then start. */
 void party_init(struct party *p, struct stage *s, enum wawo_role role);
 void party_framed(struct party *p, unsigned size, uint64_t max);
 /* 0 or why not; a server listens on 127.0.0.1. */

@@ -147,8 +147,22 @@ static int attempt_new(struct wawo_dial *d, const struct wawo_addr *to)
     a->next = d->attempts;
     d->attempts = a;
     net->loop->ops->attach(net->loop->backend, &a->sock, fd);
-    net->loop->ops->connect(net->loop->backend, &a->sock, to);
+    if (wawo_net_listens(d->conn, WAWO_ON_PREPARE_CONNECT))
+        wawo_event_add(net, WAWO_ON_PREPARE_CONNECT, d->conn)->error = fd;
+    else
+        net->loop->ops->connect(net->loop->backend, &a->sock, to);
     return 0;
+}
+
+void wawo_dial_prepared(struct wawo_conn *c, int fd)
+{
+    struct wawo_loop *loop = c->branch->net->loop;
+    struct attempt *a = c->dial != NULL ? c->dial->attempts : NULL;
+
+    while (a != NULL && a->sock.fd != fd)
+        a = a->next;
+    if (a != NULL)
+        loop->ops->connect(loop->backend, &a->sock, &a->to);
 }
 
 static void fail(struct wawo_dial *d, int error)
@@ -177,7 +191,11 @@ static void start_next(struct wawo_dial *d)
 
 static void stagger_fired(struct wawo_timer *t)
 {
-    start_next(wawo_container_of(t, struct wawo_dial, stagger));
+    struct wawo_dial *d = wawo_container_of(t, struct wawo_dial, stagger);
+    struct wawo_net *net = wawo_net_of(d->conn);
+
+    start_next(d);
+    wawo_net_room(net); /* thousands may fire in one tick */
 }
 
 static void attempt_failed(struct wawo_dial *d, struct attempt *a, int error)
@@ -248,7 +266,6 @@ static void lookup_answered(struct wawo_call *call, struct wawo_loop *loop, bool
     struct lookup *l = wawo_container_of(call, struct lookup, call);
     struct wawo_conn *c = l->share->conn;
 
-    (void)loop;
     if (!dead && c != NULL && c->dial != NULL) { /* else it was closed or timed out meanwhile */
         if (l->count > 0) {
             c->dial->list = l->list;
@@ -260,6 +277,7 @@ static void lookup_answered(struct wawo_call *call, struct wawo_loop *loop, bool
             wawo_store_relaxed(&l->share->gai, l->gai);
             fail(c->dial, l->count < 0 ? -l->count : EHOSTUNREACH);
         }
+        wawo_net_room(loop->upper);
     }
     lookup_free(l);
 }

@@ -30,6 +30,8 @@ bool wawo_event_due(const struct wawo_event *e)
 
     if (e->kind == WAWO_ON_ACCEPT || e->kind == WAWO_ON_CONNECT)
         return true;
+    if (wawo_unlikely(e->kind == WAWO_ON_PREPARE_CONNECT)) /* else its descriptor is given up */
+        return wawo_load_relaxed(&s->state) == WAWO_SHARE_CONNECTING;
     if (wawo_unlikely(wawo_load_relaxed(&s->state) != WAWO_SHARE_OPEN))
         return false; /* closed or refused meanwhile: only its CLOSE follows */
     if (wawo_unlikely(wawo_load_relaxed(&s->paused) | s->holding) && e->kind == WAWO_ON_RECEIVE) {

@@ -93,6 +93,8 @@ static void batch_done(struct wawo_net *net, unsigned count)
                 wawo_conn_free(e->share->conn);
             else
                 wawo_share_drop(e->share); /* never got as far as a connection */
+        } else if (wawo_unlikely(e->kind == WAWO_ON_PREPARE_CONNECT)) {
+            wawo_dial_prepared(e->share->conn, e->error);
         }
     }
     /* Freeing the last connection of an endpoint adds its SHUTDOWN: events that came behind stay. */
