@@ -56,6 +56,8 @@ class Run:
         self._pool: Pool | None = None
         self._owned = False
         self._aborted = False
+        self.release: Callable[[], None] | None = None
+        """What goes when accepting ends: the file of a unix socket."""
         self._last: dict[str, Any] = {}
         self._renew_locks()
 
@@ -123,6 +125,9 @@ class Run:
             if self.state is ServiceState.STARTING:
                 raise StateError("a component cannot be stopped while it starts; let OnPrepareListen return ERROR")
             self.state = ServiceState.STOPPING
+            release, self.release = self.release, None
+        if release is not None:
+            release()
         if endpoint is not None:  # else it is in its last steps
             endpoint.stop(drain)
         return True
@@ -182,6 +187,7 @@ class Run:
         """In a child after fork: the threads are the parent's; forget the native side without touching it."""
         self._renew_locks()
         _lost.extend((self._endpoint, self._pool))
+        self.release = None
         self._endpoint = None
         self._pool = None
         self._owned = False

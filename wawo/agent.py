@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from .component import Hub, check_host, check_local_address
+from .component import Hub, check_target
 from .connection import Connection
 from .errors import ServiceState, StateError
 from .listener import overridden
-from .options import check_integer, check_seconds
+from .options import check_seconds
 
 
 class TcpAgent(Hub):
@@ -35,27 +35,29 @@ class TcpAgent(Hub):
     def connect(
         self,
         host: str,
-        port: int,
+        port: int | None = None,
         *,
         extra: object = None,
         local_address: tuple[str, int] | None = None,
         timeout: float | None = None,
     ) -> Connection:
-        """Begin to connect and return the Connection at once; never blocks, names are looked up in the background.
+        """Begin to connect to ``host`` and ``port``, or to "unix:/path" alone, and return the Connection at once.
+
+        Never blocks: names are looked up in the background, and a full backlog of a unix socket is waited for.
+        "unix:@name" is an abstract socket, on Linux.
 
         Then comes either OnConnect, or OnClose with ``Operation.CONNECT`` and the error. All addresses of a name are
         tried, IPv6 and IPv4 in turn, within ``timeout`` seconds (above 0, to 86,400; None: the option
         connect_timeout). ``port`` is 1 to 65,535. ``extra`` is on the connection before any callback.
-        ``local_address`` is (numeric host, port) to connect from; '' and 0 leave the choice to the system.
+        ``local_address`` is (numeric host, port) to connect from; '' and 0 leave the choice to the system. Not with a
+        unix socket.
 
         Raises TypeError or ValueError for a wrong argument and StateError when the agent is not started.
         """
-        name = check_host(host)
-        check_integer("port", port, 1, 65_535)
-        local = check_local_address(local_address)
+        name, number, local = check_target(host, port, local_address)
         if timeout is not None:
             timeout = check_seconds("timeout", timeout, 86_400, zero=False)
         endpoint = self._endpoint
         if endpoint is None or self.state is not ServiceState.STARTED:
             raise StateError(f"this {type(self).__name__} is {self.state.name.lower()}: call start() before connect()")
-        return endpoint.connect(name, port, extra, timeout, local)
+        return endpoint.connect(name, number, extra, timeout, local)

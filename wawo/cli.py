@@ -13,6 +13,7 @@ from pathlib import Path
 
 from . import _core
 from ._core._version import __version__
+from ._sockets import is_unix, text_of
 from .connection import Connection
 from .errors import WawoError
 from .framing import Framing, LengthPrefixed, Raw
@@ -71,8 +72,9 @@ def _parser() -> argparse.ArgumentParser:
     demo.set_defaults(run=_demo)
 
     echo = commands.add_parser("echo", help="run an echo server until Ctrl-C")
-    echo.add_argument("--host", default="127.0.0.1", help="address or name to listen on; '' for all; default 127.0.0.1")
-    echo.add_argument("--port", type=_between(0, 65_535), default=5555, help="0 takes any free one; default 5555")
+    text = "address or name to listen on; '' for all; unix:/path for a unix socket; default 127.0.0.1"
+    echo.add_argument("--host", default="127.0.0.1", help=text)
+    echo.add_argument("--port", type=_between(0, 65_535), help="0 takes any free one; default 5555")
     echo.add_argument("--framing", choices=FRAMINGS, default="raw", help="length: 4 bytes big-endian in front")
     echo.set_defaults(run=_echo)
 
@@ -139,8 +141,9 @@ def _demo(arguments: argparse.Namespace) -> int:
 def _echo(arguments: argparse.Namespace) -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does
     with TcpServer(Echo(), framing=FRAMINGS[arguments.framing]()) as server:
-        server.start(arguments.host, arguments.port)
-        text = f"echo on {server.address[0]} port {server.address[1]}, framing {arguments.framing}; Ctrl-C ends it"
+        port = arguments.port
+        server.start(arguments.host, 5555 if port is None and not is_unix(arguments.host) else port)
+        text = f"echo on {text_of(server.address)}, framing {arguments.framing}; Ctrl-C ends it"
         try:
             print(text, flush=True)
             server.wait()

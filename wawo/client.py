@@ -9,11 +9,11 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ._runs import Run, in_callback, wait_for
-from .component import Component, check_host, check_local_address
+from .component import Component, check_target
 from .connection import Connection
 from .errors import HandleResult, Operation, StateError, start_error
 from .listener import overridden
-from .options import check_integer, check_seconds
+from .options import check_seconds
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -38,14 +38,14 @@ class TcpClient(Component):
     def start(
         self,
         host: str,
-        port: int,
+        port: int | None = None,
         *,
         wait: bool = True,
         timeout: float | None = None,
         extra: object = None,
         local_address: tuple[str, int] | None = None,
     ) -> None:
-        """Connect to ``host`` and ``port`` (1 to 65,535).
+        """Connect to ``host`` and ``port`` (1 to 65,535), or to "unix:/path" alone.
 
         ``wait=True`` returns when the connection stands and OnConnect and OnHandShake have run; when it cannot be made
         the listener gets OnClose and OnShutdown, then StartError is raised, which is the standard class of the failure
@@ -56,9 +56,7 @@ class TcpClient(Component):
         Raises TypeError or ValueError for a wrong argument, and StateError when it is not stopped, or with wait=True
         in a callback.
         """
-        name = check_host(host)
-        check_integer("port", port, 1, 65_535)
-        local = check_local_address(local_address)
+        name, number, local = check_target(host, port, local_address)
         if timeout is not None:
             timeout = check_seconds("timeout", timeout, 86_400, zero=False)
         if wait and in_callback():
@@ -67,11 +65,11 @@ class TcpClient(Component):
         with self._starting("connect to", host, port) as run:
             endpoint = self._open(run, attempt.watch(run, overridden(self._listener, self._role)))
             self._attempt = attempt
-            attempt.connection = endpoint.connect(name, port, extra, timeout, local)
+            attempt.connection = endpoint.connect(name, number, extra, timeout, local)
         if wait:
             self._settle(run, attempt, host, port)
 
-    def _settle(self, run: Run, attempt: _Attempt, host: str, port: int) -> None:
+    def _settle(self, run: Run, attempt: _Attempt, host: str, port: int | None) -> None:
         try:
             wait_for(attempt.settled)
         except BaseException:

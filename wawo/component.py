@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from ._core._endpoint import Endpoint
 from ._runs import Run, in_callback
+from ._sockets import check_unix, is_unix
 from .connection import Connection
 from .errors import ServiceState, StateError, WawoError, start_error
 from .framing import Framing, Raw, check_framing
@@ -45,6 +46,19 @@ def check_host(value: object) -> str:
         return value.encode("idna").decode("ascii")
     except UnicodeError as error:
         raise ValueError(f"host {value!r} is no valid name: {error}") from None
+
+
+def check_target(host: object, port: object, local_address: object) -> tuple[str, int, tuple[str, int] | None]:
+    """Return (host, port, local address) as the core takes them, port 0 for a unix socket, else raise an error."""
+    if isinstance(host, str) and is_unix(host):
+        check_unix(host, port)
+        if local_address is not None:
+            raise ValueError(f"local_address is for TCP: nothing is there to give a unix socket {local_address!r}")
+        return host, 0, None
+    name = check_host(host)
+    if port is None:
+        raise TypeError(f"port is missing: give {host!r} and a port, or 'unix:/path' without one")
+    return name, check_integer("port", port, 1, 65_535), check_local_address(local_address)
 
 
 def check_local_address(value: object) -> tuple[str, int] | None:

@@ -20,8 +20,9 @@ id.
 ``paused``             True after pause()
 ``pending``            bytes that wait to be sent
 ``connected``          True from OnAccept or OnConnect until the end begins
-``local_address``      (host, port); None before it is known
-``remote_address``     (host, port)
+``local_address``      (host, port); None before it is known; over a unix socket a str: "unix:/path" on the side
+                       that listens, "unix:" on the one that connected, for that one has no name
+``remote_address``     the same of the other side
 ``extra``              any object of yours
 ``error``              the exception that ended it; None while open and after a clean end
 ``connect_period``     seconds since it was made

@@ -84,7 +84,7 @@ class StartError(WawoError):
     """A component could not start. Each one is an instance of the standard class as well.
 
     ``except PermissionError`` and ``except wawo.StartError`` both catch a port that needs root. ``host`` and ``port``
-    are what was asked for, ``errno`` is the system's number or None.
+    are what was asked for (``port`` is None with "unix:/path"), ``errno`` is the system's number or None.
     """
 
     errno: int | None
@@ -120,6 +120,13 @@ _HINTS = {
 }
 
 
+_UNIX_HINTS = {
+    errno.EACCES: "this user has not the right to: look at the socket and the folders above it",
+    errno.EADDRINUSE: "something listens there: stop it, or take another path",
+    errno.ENOENT: "the socket, or a folder above it, is not there",
+}
+
+
 def _standard(kind: type[BaseException]) -> type[BaseException] | None:
     """The standard class that an exception class is or extends, if StartError can be one as well."""
     for base in kind.__mro__:
@@ -152,11 +159,14 @@ def start_error(cause: Exception, action: str, host: str | None = None, port: in
     """
     number = cause.errno if isinstance(cause, OSError) else None
     reason = (cause.strerror if isinstance(cause, OSError) else None) or str(cause) or type(cause).__name__
-    where = "" if port is None else f" {host or 'all addresses'} port {port}"
+    unix = host is not None and host.startswith("unix:")
+    where = f" {host}" if unix else "" if port is None else f" {host or 'all addresses'} port {port}"
     if isinstance(cause, socket.gaierror):
         hint: str | None = "the host name does not resolve"
+    elif number is None:
+        hint = None
     else:
-        hint = _HINTS.get(number) if number is not None else None
+        hint = _UNIX_HINTS.get(number) if unix and number in _UNIX_HINTS else _HINTS.get(number)
     message = f"cannot {action if where else 'start'}{where}: {reason}" + (f" ({hint})" if hint else "")
     return _start_class(_standard(type(cause)))(message, errno=number, host=host, port=port)
 

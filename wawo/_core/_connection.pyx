@@ -7,6 +7,8 @@ from cpython.ref cimport Py_DECREF, Py_INCREF
 
 from .c cimport *
 
+import os
+
 cdef extern from "Python.h":
     bint PyBytes_CheckExact(object o)
     bint PyMemoryView_Check(object o)
@@ -274,7 +276,13 @@ cdef class Connection:
         cdef char host[WAWO_HOST_TEXT]
         cdef int family = 0
         cdef int port = wawo_share_address(self.share, local, host, &family)
-        return None if port < 0 else (host.decode(), port)
+        cdef bytes text
+        if port < 0:
+            return None
+        text = host
+        if text.startswith(b"unix:"):
+            return os.fsdecode(text)
+        return (text.decode(), port) if text else self._endpoint.unix_names[0 if local else 1]
 
     @property
     def error(self):

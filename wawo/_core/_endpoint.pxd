@@ -30,6 +30,7 @@ cdef class Endpoint:
     cdef unsigned epoch
     cdef dict callbacks
     cdef Threads threads
+    cdef readonly tuple unix_names   # (local, remote) of connections that were accepted on a unix socket
     cdef readonly object _component
     cdef public object on_stopped
     cdef object __weakref__

@@ -9,6 +9,7 @@ from libc.string cimport memcpy, memset
 from ._connection cimport Connection, connection_new, connection_of, incref
 from .c cimport *
 
+import _socket
 import os
 import weakref
 
@@ -25,6 +26,9 @@ cdef dict KINDS = {
     "delimited": WAWO_FRAMING_MARKS, "between": WAWO_FRAMING_MARKS, "fixed": WAWO_FRAMING_FIXED,
     "packet": WAWO_FRAMING_PACKET, "pull": WAWO_FRAMING_PULL,
 }
+
+cdef object DETACH = _socket.socket.detach  # of C: no signal handler comes between the core's taking and this
+cdef str UNNAMED = "unix:"
 
 cdef unsigned EPOCH = 0         # forks that this process comes from: handles of an earlier one are dead
 cdef wawo_sink *SINK = NULL     # where the loops report to
@@ -128,6 +132,7 @@ cdef class Endpoint:
         cdef int err = 0, kind
         if self.endpoint != NULL:
             raise RuntimeError("an Endpoint is made once")
+        self.unix_names = (UNNAMED, UNNAMED)
         self.role = ("server", "agent", "client").index(role)
         self.epoch = EPOCH
         self.threads = threads
@@ -179,26 +184,25 @@ cdef class Endpoint:
         elif kind == "pull":
             self.shape = LENGTH
 
-    def listen(self, fds):
-        cdef int err = 0, i
-        left = list(fds)
-        for i in range(len(left)):
-            err = wawo_endpoint_listen(self.endpoint, left[i], -1 if len(left) == 1 else i)
-            if err != 0:
-                for fd in left[i:]:
-                    os.close(fd)
-                raise os_error(err, "listening")
+    def listen(self, sock, int loop, address):
+        cdef int err
+        if type(address) is str:
+            self.unix_names = (address, UNNAMED)
+        err = wawo_endpoint_listen(self.endpoint, sock.fileno(), loop)
+        if err != 0:
+            raise os_error(err, "listening")
+        DETACH(sock)
 
     def connect(self, str host, uint16_t port, extra, timeout, local):
         cdef Connection c = connection_new(self, extra)
-        cdef bytes c_host = host.encode(), c_local = b"" if local is None else local[0].encode()
+        cdef bytes c_host = os.fsencode(host), c_local = b"" if local is None else local[0].encode()
         cdef uint16_t local_port = 0 if local is None else local[1]
         cdef int64_t ns = 0 if timeout is None else <int64_t>(timeout * 1e9)
         cdef int err
         err = wawo_endpoint_connect(self.endpoint, c_host, port, c_local, local_port, ns, <made_t>bind_connection,
                                     <void *>c)
         if err != 0:
-            raise os_error(err, f"connecting to {host} port {port}")
+            raise os_error(err, f"connecting to {host}" + (f" port {port}" if port else ""))
         return c
 
     def stop(self, double drain):

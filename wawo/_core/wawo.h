@@ -168,7 +168,8 @@ struct wawo_endpoint *wawo_endpoint_new(struct wawo_threads *t, enum wawo_role r
 /* Takes over a bound, listening, non-blocking socket. loop < 0: accepted ones go to the least loaded loop; else both
  * stay on that loop. On failure the fd stays the caller's. Any thread. */
 int wawo_endpoint_listen(struct wawo_endpoint *e, int fd, int loop);
-/* Dials; the result comes as ON_CONNECT or ON_CLOSE. `local` is a numeric address or NULL. timeout_ns 0: the option's.
+/* Dials `host`, a name, an address, or "unix:/path" and "unix:@name" for a unix socket (`port` means nothing then); the
+ * result comes as ON_CONNECT or ON_CLOSE. `local` is a numeric address or NULL. timeout_ns 0: the option's.
  * made(share, arg) is called before anything can come of it: there the binding sets its pointer and takes references. WAWO_ECLOSED when stopping, WAWO_ENOBUFS at max_connections. Any thread. */
 int wawo_endpoint_connect(struct wawo_endpoint *e, const char *host, uint16_t port, const char *local,
                           uint16_t local_port, int64_t timeout_ns, void (*made)(struct wawo_share *s, void *arg),
@@ -243,8 +244,10 @@ size_t wawo_share_pending(const struct wawo_share *s);
 /* ns since it was established (0 before) and since it last received. */
 int64_t wawo_share_connect_ns(const struct wawo_share *s);
 int64_t wawo_share_silence_ns(const struct wawo_share *s);
-enum { WAWO_HOST_TEXT = 80 };
-/* Writes the host; returns the port, or a negative code when there is no such address (yet). */
+enum { WAWO_HOST_TEXT = 120 };
+/* Writes the host; returns the port, or a negative code when there is no such address (yet). Of a unix socket the port is
+ * 0 and the host "unix:/path", "unix:@name", or "unix:" when it has no name; nothing when it was accepted, for then whoever
+ * listens knows. */
 int wawo_share_address(const struct wawo_share *s, bool local, char host[WAWO_HOST_TEXT], int *family);
 /* How it ended: errno value, operation, resolver code. */
 int wawo_share_error(const struct wawo_share *s, int *operation, int *gai);

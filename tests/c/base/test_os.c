@@ -8,6 +8,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 /* ---- addresses ---- */
@@ -35,6 +37,35 @@ TEST(addresses_there_and_back)
     round_trip("fe80::1%lo", WAWO_AF_INET6, "fe80::1%lo");
     round_trip("fe80::1%1", WAWO_AF_INET6, "fe80::1%lo");
     round_trip("fe80::1%4000000", WAWO_AF_INET6, "fe80::1%4000000");
+}
+
+TEST(unix_addresses)
+{
+    char host[200] = "unix:/tmp/x", text[WAWO_ADDR_TEXT];
+    struct wawo_addr a;
+
+    ASSERT_EQ(wawo_addr_parse(&a, host, 80), 0);
+    ASSERT_EQ(a.family, WAWO_AF_UNIX);
+    ASSERT_EQ(a.port, 0);
+    ASSERT_TRUE(a.path == host + 5);
+    wawo_addr_text(&a, text);
+    ASSERT_STREQ(text, host);
+    a.path = "";
+    wawo_addr_text(&a, text);
+    ASSERT_STREQ(text, "unix:");
+    a.path = NULL;
+    wawo_addr_text(&a, text);
+    ASSERT_STREQ(text, "");
+    ASSERT_EQ(wawo_addr_parse(&a, "unix:", 0), -ENOENT);
+    memset(host + 5, 'x', sizeof host - 5);
+    host[5 + WAWO_UNIX_MAX] = '\0';
+    ASSERT_EQ(wawo_addr_parse(&a, host, 0), 0);
+    host[5] = '@';
+    host[5 + WAWO_UNIX_MAX] = 'x';
+    host[5 + WAWO_UNIX_MAX + 1] = '\0';
+    ASSERT_EQ(wawo_addr_parse(&a, host, 0), 0);
+    host[5] = 'x';
+    ASSERT_EQ(wawo_addr_parse(&a, host, 0), -ENAMETOOLONG);
 }
 
 TEST(names_are_no_addresses)
@@ -126,6 +157,66 @@ TEST(sockets_are_non_blocking_and_close_on_exec)
     ASSERT_EQ(wawo_os_tune_tcp(fd, false, 0, 0), 0);
     kit_close(fd);
     kit_close(got);
+    kit_close(listener);
+}
+
+static void unix_round_trip(const char *host)
+{
+    struct wawo_addr a, peer;
+    int listener = wawo_os_socket(WAWO_AF_UNIX), fd = wawo_os_socket(WAWO_AF_UNIX), got;
+
+    ASSERT_TRUE((fcntl(fd, F_GETFL) & O_NONBLOCK) != 0);
+    ASSERT_TRUE((fcntl(fd, F_GETFD) & FD_CLOEXEC) != 0);
+    ASSERT_EQ(wawo_addr_parse(&a, host, 0), 0);
+    ASSERT_EQ(wawo_os_bind(listener, &a), 0);
+    ASSERT_EQ(wawo_os_connect(fd, &a), WAWO_EREFUSED);
+    ASSERT_EQ(wawo_os_listen(listener, 0), 0);
+    ASSERT_EQ(wawo_os_connect(fd, &a), 0);
+    got = wawo_os_accept(listener, &peer);
+    ASSERT_GE(got, 0);
+    ASSERT_EQ(peer.family, WAWO_AF_UNIX);
+    ASSERT_NULL(peer.path);
+    ASSERT_EQ(wawo_os_local_addr(got, &peer), 0);
+    ASSERT_EQ(peer.family, WAWO_AF_UNIX);
+    ASSERT_NULL(peer.path);
+    ASSERT_GE(wawo_os_unacknowledged(got), 0);
+    kit_close(fd);
+    kit_close(got);
+    kit_close(listener);
+}
+
+/* Both names as long as they may be: the last byte counts. */
+TEST(unix_sockets)
+{
+    char folder[] = "/tmp/wawo-tests-XXXXXX", host[5 + WAWO_UNIX_MAX + 2];
+    size_t len;
+
+    ASSERT_NOT_NULL(mkdtemp(folder));
+    len = (size_t)snprintf(host, sizeof host, "unix:%s/", folder);
+    memset(host + len, 'x', sizeof host - len);
+    host[5 + WAWO_UNIX_MAX] = '\0';
+    unix_round_trip(host);
+    ASSERT_EQ(unlink(host + 5), 0);
+    ASSERT_EQ(rmdir(folder), 0);
+    len = (size_t)snprintf(host, sizeof host, "unix:@wawo-tests-%ld-", (long)getpid());
+    memset(host + len, 'x', sizeof host - len);
+    host[5 + WAWO_UNIX_MAX + 1] = '\0';
+    unix_round_trip(host);
+}
+
+TEST(unix_backlog_is_full)
+{
+    const char *host;
+    struct wawo_addr a;
+    int listener = kit_listen_unix(&host, 0), one = wawo_os_socket(WAWO_AF_UNIX), two = wawo_os_socket(WAWO_AF_UNIX);
+
+    ASSERT_EQ(wawo_addr_parse(&a, host, 0), 0);
+    ASSERT_EQ(wawo_os_connect(one, &a), 0);
+    ASSERT_EQ(wawo_os_connect(two, &a), WAWO_ENOBUFS);
+    kit_close(kit_accept(listener));
+    ASSERT_EQ(wawo_os_connect(two, &a), 0); /* the same socket may try again */
+    kit_close(one);
+    kit_close(two);
     kit_close(listener);
 }
 

@@ -104,6 +104,32 @@ static void start_connect(struct rig *r, struct wawo_sock *s, uint16_t port)
     ASSERT_FALSE(rig_has(r, s)); /* the answer comes from wait() */
 }
 
+/* A full backlog is an answer, and the next attempt may stand. */
+TEST_EACH_BACKEND(connect_unix, backend)
+{
+    struct rig *r = rig_open(backend, POOL);
+    struct wawo_sock s[2];
+    struct wawo_addr to;
+    const char *host;
+    int fd, i, listener = kit_listen_unix(&host, 0);
+
+    ASSERT_EQ(wawo_addr_parse(&to, host, 0), 0);
+    for (i = 0; i < 2; i++) {
+        rig_attach(r, &s[i], wawo_os_socket(WAWO_AF_UNIX));
+        r->ops->connect(r->backend, &s[i], &to);
+        ASSERT_EQ(rig_next(r, &s[i], WAWO_DONE_CONNECTED).error, i == 0 ? 0 : WAWO_ENOBUFS);
+    }
+    fd = kit_accept(listener);
+    r->ops->recv_start(r->backend, &s[0]);
+    kit_write_pattern(fd, 0, 100);
+    rig_receive(r, &s[0], 0, 100);
+    for (i = 0; i < 2; i++)
+        rig_detach(r, &s[i], false);
+    kit_close(fd);
+    kit_close(listener);
+    rig_close(r);
+}
+
 TEST_EACH_BACKEND(connect, backend)
 {
     struct rig *r = rig_open(backend, POOL);

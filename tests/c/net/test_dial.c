@@ -243,7 +243,112 @@ TEST_EACH_BACKEND(local_address_is_bound, backend)
     ASSERT_STREQ(host, "127.0.0.1");
     ASSERT_EQ(wawo_endpoint_connect(agent.endpoint, "127.0.0.1", port, "not an address", 0, 0, nothing_made, NULL),
               WAWO_EINVAL);
+    ASSERT_EQ(wawo_endpoint_connect(agent.endpoint, "127.0.0.1", port, "unix:/x", 0, 0, nothing_made, NULL),
+              WAWO_EINVAL);
     kit_close(fd);
+    kit_close(listener);
+    agent_close(&s, &agent);
+}
+
+/* ---- unix sockets ---- */
+
+TEST_EACH_BACKEND(unix_socket, backend)
+{
+    struct stage s;
+    struct party agent;
+    char name[WAWO_HOST_TEXT];
+    const char *host;
+    int fd, family, listener = kit_listen_unix(&host, 16);
+
+    agent_open(&s, &agent, backend);
+    ASSERT_EQ(party_dial(&agent, host, 0, 0, NULL), 0);
+    fd = kit_accept(listener);
+    party_wait(&agent, WAWO_ON_CONNECT, 1);
+    kit_write_pattern(fd, 0, 100000);
+    party_wait_bytes(&agent, 100000);
+    ASSERT_EQ(wawo_share_address(agent.last, false, name, &family), 0);
+    ASSERT_EQ(family, WAWO_AF_UNIX);
+    ASSERT_STREQ(name, host);
+    ASSERT_EQ(wawo_share_address(agent.last, true, name, &family), 0);
+    ASSERT_STREQ(name, "unix:");
+    share_send_pattern(agent.last, 0, 1000000, 70000); /* more than the kernel takes at once */
+    kit_read_pattern(fd, 0, 1000000);
+    ASSERT_TRUE(wawo_share_close(agent.last));
+    ASSERT_EQ(kit_read_end(fd, NULL), 0);
+    kit_close(fd);
+    party_wait(&agent, WAWO_ON_CLOSE, 1);
+    ASSERT_EQ(agent.error, 0);
+    kit_close(listener);
+    agent_close(&s, &agent);
+}
+
+static void unix_failure(const char *backend, const char *host, int error)
+{
+    struct stage s;
+    struct party agent;
+
+    agent_open(&s, &agent, backend);
+    ASSERT_EQ(party_dial(&agent, host, 0, 0, NULL), 0);
+    expect_failure(&agent, error);
+    agent_close(&s, &agent);
+}
+
+TEST_EACH_BACKEND(unix_sockets_that_fail, backend)
+{
+    char host[5 + WAWO_UNIX_MAX + 2] = "unix:";
+
+    unix_failure(backend, host, ENOENT);
+    unix_failure(backend, "unix:/no such folder/socket", ENOENT);
+    unix_failure(backend, "unix:@wawo-tests-nobody", ECONNREFUSED);
+    unix_failure(backend, "unix:/dev/null", ECONNREFUSED);
+    memset(host + 5, 'x', sizeof host - 6);
+    unix_failure(backend, host, ENAMETOOLONG);
+}
+
+/* More of them than the backlog holds: all come in, as those before them are accepted. */
+TEST_EACH_BACKEND(unix_backlog_is_waited_for, backend)
+{
+    enum { MANY = 20 };
+    struct stage s;
+    struct party agent;
+    const char *host;
+    int fd[MANY], i, listener = kit_listen_unix(&host, 0);
+
+    agent_open(&s, &agent, backend);
+    for (i = 0; i < MANY; i++)
+        ASSERT_EQ(party_dial(&agent, host, 0, 0, NULL), 0);
+    for (i = 0; i < MANY; i++)
+        fd[i] = kit_accept(listener);
+    party_wait(&agent, WAWO_ON_CONNECT, MANY);
+    for (i = 0; i < MANY; i++)
+        kit_close(fd[i]);
+    party_wait(&agent, WAWO_ON_CLOSE, MANY);
+    ASSERT_EQ(agent.bad, 0u);
+    kit_close(listener);
+    agent_close(&s, &agent);
+}
+
+TEST_EACH_BACKEND(unix_backlog_stays_full, backend)
+{
+    struct stage s;
+    struct party agent;
+    struct wawo_share *share;
+    const char *host;
+    int64_t start = wawo_os_now_ns();
+    int listener = kit_listen_unix(&host, 0);
+
+    agent_open(&s, &agent, backend);
+    ASSERT_EQ(party_dial(&agent, host, 0, 0, NULL), 0);
+    party_wait(&agent, WAWO_ON_CONNECT, 1);
+    ASSERT_EQ(party_dial(&agent, host, 0, 100 * WAWO_MSEC, NULL), 0);
+    party_wait(&agent, WAWO_ON_CLOSE, 1);
+    ASSERT_EQ(agent.error, ETIMEDOUT);
+    ASSERT_GE(wawo_os_now_ns() - start, 100 * WAWO_MSEC);
+    ASSERT_EQ(party_dial(&agent, host, 0, 0, &share), 0);
+    ASSERT_TRUE(wawo_share_close(share)); /* while it waits for room */
+    party_wait(&agent, WAWO_ON_CLOSE, 2);
+    ASSERT_EQ(agent.error, ECANCELED);
+    wawo_share_drop(share);
     kit_close(listener);
     agent_close(&s, &agent);
 }

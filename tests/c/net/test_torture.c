@@ -75,12 +75,13 @@ static void hook_agent(struct party *p, const struct wawo_event *e, struct actor
         (void)wawo_share_close(e->share);
 }
 
+/* `host` NULL: to a unix socket. */
 static bool dial(struct stage *s, const char *host)
 {
     struct party agent;
     struct wawo_share *share = NULL;
-    uint16_t port;
-    int fd, listener = kit_listen(&port);
+    uint16_t port = 0;
+    int fd, listener = host != NULL ? kit_listen(&port) : kit_listen_unix(&host, 16);
     bool good;
 
     party_init(&agent, s, WAWO_AGENT);
@@ -158,6 +159,11 @@ TEST_EACH_BACKEND(every_allocation_fails_one_loop, backend)
 TEST_EACH_BACKEND(every_allocation_fails_two_loops, backend)
 {
     torture(backend, 2, "127.0.0.1");
+}
+
+TEST_EACH_BACKEND(every_allocation_fails_unix_socket, backend)
+{
+    torture(backend, 1, NULL);
 }
 
 TEST_EACH_BACKEND(every_allocation_fails_with_a_name, backend)

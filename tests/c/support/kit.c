@@ -65,6 +65,17 @@ int kit_listen(uint16_t *port)
     return kit_listen_at("127.0.0.1", port, 1024);
 }
 
+int kit_listen_unix(const char **host, int backlog)
+{
+    static char name[64];
+    static unsigned count;
+    uint16_t port = 0;
+
+    snprintf(name, sizeof name, "unix:@wawo-tests-%ld-%u", (long)getpid(), ++count);
+    *host = name;
+    return kit_listen_at(name, &port, backlog);
+}
+
 static int connect_with(uint16_t port, int buffer)
 {
     struct wawo_addr a;
@@ -113,6 +124,13 @@ void kit_pair(int fds[2])
     fds[0] = kit_accept(listener);
     ASSERT_EQ(fcntl(fds[0], F_SETFL, fcntl(fds[0], F_GETFL) | O_NONBLOCK), 0);
     kit_close(listener);
+}
+
+void kit_pair_unix(int fds[2])
+{
+    ASSERT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
+    set_deadlines(fds[1]);
+    ASSERT_EQ(fcntl(fds[0], F_SETFL, fcntl(fds[0], F_GETFL) | O_NONBLOCK), 0);
 }
 
 void kit_write(int fd, const void *data, size_t len)

@@ -28,6 +28,8 @@ int64_t kit_deadline(void);
 /* A listening socket on 127.0.0.1, non-blocking as the core wants it. */
 int kit_listen(uint16_t *port);
 int kit_listen_at(const char *host, uint16_t *port, int backlog);
+/* The same on an abstract unix socket of this process; *host is what to dial, until the next call. */
+int kit_listen_unix(const char **host, int backlog);
 /* Connected to 127.0.0.1, blocking. */
 int kit_connect(uint16_t port);
 /* The same with small buffers on this side. */
@@ -35,6 +37,8 @@ int kit_connect_small(uint16_t port);
 int kit_accept(int listener);
 /* A connected pair over loopback TCP: [0] non-blocking for the core, [1] blocking. */
 void kit_pair(int fds[2]);
+/* The same of unix sockets, both unnamed. */
+void kit_pair_unix(int fds[2]);
 void kit_write(int fd, const void *data, size_t len);
 /* Until `len` bytes or the end of the stream; what came. A reset or a deadline fails the test. */
 size_t kit_read(int fd, void *data, size_t len);

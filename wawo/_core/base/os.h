@@ -12,20 +12,27 @@
 
 enum wawo_family { WAWO_AF_NONE = 0, WAWO_AF_INET = 4, WAWO_AF_INET6 = 6, WAWO_AF_UNIX = 1 };
 
-/* A socket address in one size: IPv4 uses the first four bytes of ip. */
+/* A socket address in one size. */
 struct wawo_addr {
+    union {
+        uint8_t ip[16];   /* network order; IPv4 uses the first four bytes */
+        const char *path; /* of a unix socket, "@name" is abstract, "" unnamed; borrowed; NULL: not told */
+    };
     uint16_t family; /* enum wawo_family */
     uint16_t port;   /* host order */
-    uint8_t ip[16];  /* network order */
     uint32_t scope;  /* IPv6 zone, 0 = none */
 };
 
-/* Room for any numeric address with a scope, and the NUL. */
-#define WAWO_ADDR_TEXT 80
+/* The longest path of a unix socket, and the longest abstract name behind its '@'. */
+enum { WAWO_UNIX_MAX = 107 };
 
-/* Reads a numeric host ("127.0.0.1", "::1", "fe80::1%eth0"). WAWO_EINVAL when `host` is a name. */
+/* Room for any address as text, and the NUL. */
+#define WAWO_ADDR_TEXT 120
+
+/* Reads a numeric host ("127.0.0.1", "::1", "fe80::1%eth0") or a unix socket ("unix:/path", "unix:@name"), which then
+ * borrows from `host`. WAWO_EINVAL when `host` is a name, -ENAMETOOLONG for a unix path that no address holds. */
 int wawo_addr_parse(struct wawo_addr *a, const char *host, uint16_t port);
-/* Writes the host part as text. */
+/* Writes the host part as text; that of a unix socket as above, nothing when the path is not told. */
 void wawo_addr_text(const struct wawo_addr *a, char text[WAWO_ADDR_TEXT]);
 bool wawo_addr_equal(const struct wawo_addr *a, const struct wawo_addr *b);
 
@@ -42,16 +49,16 @@ struct wawo_iov {
 };
 #define WAWO_IOV_MAX 64 /* entries in one gathered write */
 
-/* A new TCP socket. */
+/* A new stream socket. */
 int wawo_os_socket(int family);
 int wawo_os_bind(int fd, const struct wawo_addr *a);
 /* Binds what will connect. Port 0 is chosen no sooner than by the connect, which shares ports between destinations: a
  * bind alone would keep the port from all others, and search long for a free one. */
 int wawo_os_bind_source(int fd, const struct wawo_addr *a);
 int wawo_os_listen(int fd, int backlog);
-/* The new fd; *peer may be left with WAWO_AF_NONE for families without addresses. */
+/* The new fd; *peer may be left with WAWO_AF_NONE for families without addresses, and tells no path. */
 int wawo_os_accept(int fd, struct wawo_addr *peer);
-/* 0 when connected at once, WAWO_AGAIN when under way. */
+/* 0 when connected at once, WAWO_AGAIN when under way. WAWO_ENOBUFS: the backlog of a unix socket is full. */
 int wawo_os_connect(int fd, const struct wawo_addr *a);
 /* The pending error of a socket as a negative code, 0 when none. */
 int wawo_os_socket_error(int fd);

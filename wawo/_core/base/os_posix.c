@@ -31,6 +31,7 @@
 
 _Static_assert(sizeof(struct wawo_iov) == sizeof(struct iovec), "wawo_iov is passed as iovec");
 _Static_assert(offsetof(struct wawo_iov, len) == offsetof(struct iovec, iov_len), "wawo_iov is passed as iovec");
+_Static_assert(WAWO_UNIX_MAX < sizeof(((struct sockaddr_un *)0)->sun_path), "a path ends with a NUL");
 
 union any_addr {
     struct sockaddr sa;
@@ -71,7 +72,19 @@ static void addr_from_os(struct wawo_addr *a, const union any_addr *u)
 
 static socklen_t addr_to_os(const struct wawo_addr *a, union any_addr *u)
 {
+    size_t len;
+
     memset(u, 0, sizeof *u);
+    if (a->family == WAWO_AF_UNIX) {
+        len = strlen(a->path);
+        u->un.sun_family = AF_UNIX;
+        memcpy(u->un.sun_path, a->path, len);
+        if (a->path[0] == '@') /* an abstract name begins with a NUL and ends where the address does */
+            u->un.sun_path[0] = '\0';
+        else
+            len++;
+        return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len);
+    }
     if (a->family == WAWO_AF_INET) {
         u->in.sin_family = AF_INET;
         u->in.sin_port = htons(a->port);
@@ -85,6 +98,19 @@ static socklen_t addr_to_os(const struct wawo_addr *a, union any_addr *u)
     return sizeof u->in6;
 }
 
+static int parse_unix(struct wawo_addr *a, const char *path)
+{
+    size_t len = strlen(path), most = path[0] == '@' ? WAWO_UNIX_MAX + 1 : WAWO_UNIX_MAX;
+
+    if (len > most)
+        return -ENAMETOOLONG;
+    if (len == 0)
+        return -ENOENT;
+    a->family = WAWO_AF_UNIX;
+    a->path = path;
+    return 0;
+}
+
 int wawo_addr_parse(struct wawo_addr *a, const char *host, uint16_t port)
 {
     char bare[WAWO_ADDR_TEXT];
@@ -93,6 +119,8 @@ int wawo_addr_parse(struct wawo_addr *a, const char *host, uint16_t port)
     size_t len = zone != NULL ? (size_t)(zone - host) : strlen(host);
 
     memset(a, 0, sizeof *a);
+    if (strncmp(host, "unix:", 5) == 0)
+        return parse_unix(a, host + 5);
     a->port = port;
     if (len >= sizeof bare)
         return WAWO_EINVAL;
@@ -122,7 +150,9 @@ void wawo_addr_text(const struct wawo_addr *a, char text[WAWO_ADDR_TEXT])
     size_t len;
 
     text[0] = '\0';
-    if (a->family == WAWO_AF_INET)
+    if (a->family == WAWO_AF_UNIX && a->path != NULL)
+        snprintf(text, WAWO_ADDR_TEXT, "unix:%s", a->path);
+    else if (a->family == WAWO_AF_INET)
         inet_ntop(AF_INET, a->ip, text, WAWO_ADDR_TEXT);
     else if (a->family == WAWO_AF_INET6)
         inet_ntop(AF_INET6, a->ip, text, WAWO_ADDR_TEXT);
@@ -177,7 +207,8 @@ int wawo_os_resolve(const char *host, uint16_t port, struct wawo_addr **list, in
 
 int wawo_os_socket(int family)
 {
-    int fd = socket(family == WAWO_AF_INET ? AF_INET : AF_INET6, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    int domain = family == WAWO_AF_INET ? AF_INET : family == WAWO_AF_INET6 ? AF_INET6 : AF_UNIX;
+    int fd = socket(domain, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 
     return fd >= 0 ? fd : -errno;
 }
@@ -229,6 +260,8 @@ int wawo_os_connect(int fd, const struct wawo_addr *a)
 
     if (connect(fd, &u.sa, len) == 0)
         return 0;
+    if (errno == EAGAIN) /* the backlog of a unix socket is full: nothing is under way */
+        return WAWO_ENOBUFS;
     /* An interrupted connect goes on in the background, as one under way does. */
     return errno == EINPROGRESS || errno == EINTR ? WAWO_AGAIN : -errno;
 }

@@ -48,8 +48,7 @@ int wawo_conn_open(struct wawo_conn *c, int fd, const struct wawo_addr *remote, 
 
     if (err != 0)
         return err;
-    s->remote = *remote;
-    s->local = *local;
+    wawo_share_keep(s, local, remote);
     wawo_store_relaxed(&s->received_ns, net->loop->now_ns);
     wawo_store(&s->connected_ns, net->loop->now_ns);
     net->loop->ops->attach(net->loop->backend, &c->sock, fd);

@@ -7,6 +7,8 @@
 #include "net.h"
 
 #define ATTEMPT_DELAY_NS (250 * WAWO_MSEC) /* RFC 8305 section 5, Connection Attempt Delay */
+#define CROWDED_MIN_NS (2 * WAWO_MSEC) /* the backlog of a unix socket is full: no event tells when there is room */
+#define CROWDED_MAX_NS (64 * WAWO_MSEC)
 
 struct attempt {
     struct wawo_sock sock;
@@ -23,6 +25,7 @@ struct wawo_dial {
     int count, next; /* addresses, and the next to try */
     struct attempt *attempts;
     struct wawo_timer stagger;
+    int64_t crowded_ns; /* how long to wait for a full backlog; doubles */
     int error; /* of the last attempt that failed */
 };
 
@@ -125,7 +128,7 @@ static int attempt_new(struct wawo_dial *d, const struct wawo_addr *to)
         from.family = to->family; /* a port alone: any address */
     if (d->local.family != WAWO_AF_NONE || from.port != 0)
         err = wawo_os_bind_source(fd, &from);
-    if (err == 0)
+    if (err == 0 && to->family != WAWO_AF_UNIX)
         err = wawo_os_tune_tcp(fd, o->no_delay, o->keepalive_idle_s, o->keepalive_interval_s);
     a = err == 0 ? wawo_alloc_zero(sizeof *a) : NULL;
     if (a == NULL) {
@@ -198,22 +201,38 @@ static void stagger_fired(struct wawo_timer *t)
     wawo_net_room(net); /* thousands may fire in one tick */
 }
 
+/* The unix socket listens, but its backlog is full: the same again, until the connect times out. */
+static void wait_in_the_crowd(struct wawo_dial *d)
+{
+    struct wawo_loop *loop = d->conn->branch->net->loop;
+
+    d->crowded_ns = d->crowded_ns == 0 ? CROWDED_MIN_NS : d->crowded_ns * 2;
+    if (d->crowded_ns > CROWDED_MAX_NS)
+        d->crowded_ns = CROWDED_MAX_NS;
+    d->next = 0;
+    wawo_timer_set(&loop->wheel, &d->stagger, loop->now_ns + d->crowded_ns);
+}
+
 static void attempt_failed(struct wawo_dial *d, struct attempt *a, int error)
 {
     struct wawo_loop *loop = a->branch->net->loop;
+    bool crowded = error == ENOBUFS && a->to.family == WAWO_AF_UNIX;
 
     d->error = error;
     unlink_attempt(d, a);
     attempt_give_up(a);
     wawo_timer_cancel(&loop->wheel, &d->stagger); /* no need to wait for it any more */
-    start_next(d);
+    if (crowded)
+        wait_in_the_crowd(d);
+    else
+        start_next(d);
 }
 
 static void attempt_stands(struct wawo_dial *d, struct attempt *a)
 {
     struct wawo_conn *c = d->conn;
     struct wawo_branch *b = c->branch;
-    struct wawo_addr local, to = a->to;
+    struct wawo_addr local, to = a->to, *list;
     int err, fd;
 
     err = wawo_os_local_addr(a->sock.fd, &local);
@@ -221,12 +240,17 @@ static void attempt_stands(struct wawo_dial *d, struct attempt *a)
         attempt_failed(d, a, err != 0 ? -err : ECONNREFUSED);
         return;
     }
+    if (local.family == WAWO_AF_UNIX)
+        local.path = ""; /* it was not bound */
+    list = d->list; /* `to` borrows from it */
+    d->list = NULL;
     unlink_attempt(d, a);
     fd = b->net->loop->ops->release(b->net->loop->backend, &a->sock);
     attempt_free(a);
     dial_free(d);
     wawo_timer_cancel(&b->net->loop->wheel, &c->timer);
     err = wawo_conn_open(c, fd, &to, &local, WAWO_ON_CONNECT);
+    wawo_free(list);
     if (err != 0) {
         wawo_os_close(fd);
         wawo_conn_end(c, WAWO_OP_CONNECT, -err);
@@ -318,11 +342,26 @@ static int lookup_start(struct wawo_share *share, const char *host, uint16_t por
 
 /* ---- requests ---- */
 
+/* A list of the one address that needs no look-up; NULL: no memory. */
+static struct wawo_addr *list_of_one(const struct wawo_addr *a)
+{
+    size_t len = a->family == WAWO_AF_UNIX ? strlen(a->path) + 1 : 0;
+    struct wawo_addr *list = wawo_alloc(sizeof *list + len);
+
+    if (list == NULL)
+        return NULL;
+    *list = *a;
+    if (len > 0)
+        list->path = memcpy(list + 1, a->path, len); /* borrowed from the request, which goes first */
+    return list;
+}
+
 static int dial_start(struct wawo_conn *c, const struct wawo_dial_request *r)
 {
     struct wawo_loop *loop = c->branch->net->loop;
     struct wawo_dial *d = wawo_alloc_zero(sizeof *d);
-    struct wawo_addr numeric;
+    struct wawo_addr known;
+    int err;
 
     if (d == NULL)
         return WAWO_ENOMEM;
@@ -331,12 +370,14 @@ static int dial_start(struct wawo_conn *c, const struct wawo_dial_request *r)
     wawo_timer_init(&d->stagger, stagger_fired);
     c->dial = d;
     wawo_timer_set(&loop->wheel, &c->timer, loop->now_ns + r->timeout_ns);
-    if (wawo_addr_parse(&numeric, r->host, r->port) != 0)
+    err = wawo_addr_parse(&known, r->host, r->port);
+    if (err == WAWO_EINVAL)
         return lookup_start(c->share, r->host, r->port);
-    d->list = wawo_alloc(sizeof *d->list);
+    if (err != 0)
+        return err;
+    d->list = list_of_one(&known);
     if (d->list == NULL)
         return WAWO_ENOMEM;
-    d->list[0] = numeric;
     d->count = 1;
     start_next(d);
     return 0;

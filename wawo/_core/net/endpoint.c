@@ -178,6 +178,8 @@ int wawo_endpoint_connect(struct wawo_endpoint *e, const char *host, uint16_t po
     int err = local != NULL && local[0] != '\0' ? wawo_addr_parse(&from, local, local_port) : 0;
 
     from.port = local_port;
+    if (from.family == WAWO_AF_UNIX)
+        err = WAWO_EINVAL;
     if (err == 0)
         err = wawo_endpoint_book(e, b);
     if (err != 0)

@@ -33,6 +33,34 @@ void wawo_share_hold(struct wawo_share *s)
     wawo_add_relaxed(&s->refs, 1);
 }
 
+static const char unnamed[] = "";
+
+/* A path is copied, for it was only borrowed. Without memory it is not told. */
+static void keep_address(struct wawo_addr *to, const struct wawo_addr *from)
+{
+    size_t len;
+
+    *to = *from;
+    if (wawo_likely(from->family != WAWO_AF_UNIX) || from->path == NULL)
+        return;
+    len = strlen(from->path);
+    to->path = len == 0 ? unnamed : wawo_alloc(len + 1);
+    if (len > 0 && to->path != NULL)
+        memcpy((char *)(uintptr_t)to->path, from->path, len + 1);
+}
+
+static void free_path(const struct wawo_addr *a)
+{
+    if (wawo_unlikely(a->family == WAWO_AF_UNIX) && a->path != unnamed)
+        wawo_free((void *)(uintptr_t)a->path);
+}
+
+void wawo_share_keep(struct wawo_share *s, const struct wawo_addr *local, const struct wawo_addr *remote)
+{
+    keep_address(&s->local, local);
+    keep_address(&s->remote, remote);
+}
+
 void wawo_share_drop(struct wawo_share *s)
 {
     struct wawo_threads *t = s->loop->threads;
@@ -40,6 +68,8 @@ void wawo_share_drop(struct wawo_share *s)
     if (wawo_sub(&s->refs, 1) != 1)
         return;
     WAWO_CHECK(s->posts == NULL && s->user == NULL);
+    free_path(&s->local);
+    free_path(&s->remote);
     wawo_free(s);
     wawo_sub(&live, 1);
     wawo_threads_drop(t);

@@ -47,11 +47,13 @@ struct wawo_share {
     int64_t connected_ns;                /* 0 before */
     int32_t error, gai;                  /* how it ended; atomic */
     uint8_t operation;                   /* atomic */
-    struct wawo_addr local, remote;
+    struct wawo_addr local, remote;      /* their paths are its own */
 };
 
 /* One reference; state CONNECTING, no id. NULL: no memory. */
 struct wawo_share *wawo_share_new(struct wawo_loop *loop, struct wawo_endpoint *endpoint);
+/* Its addresses, once, before anybody can ask. */
+void wawo_share_keep(struct wawo_share *s, const struct wawo_addr *local, const struct wawo_addr *remote);
 void wawo_share_lock(struct wawo_share *s);
 void wawo_share_unlock(struct wawo_share *s);
 /* Moves the state on, never back. */
