@@ -14,6 +14,7 @@ from wawo.options import OPTION_NAMES, TIB, OptionNames, make_options
 INTEGERS = {
     "io_threads": (1, 256),
     "max_connections": (1, 5_000_000),
+    "max_connections_per_address": (1, 5_000_000),
     "backlog": (1, 65_535),
     "high_water": (1, TIB),
     "low_water": (0, TIB),
@@ -30,6 +31,7 @@ def test_defaults() -> None:
     assert options.no_delay is True
     assert options.view is False
     assert options.max_connections == 10_000
+    assert options.max_connections_per_address is None
     assert options.keepalive == (60, 20)
     assert options.low_water < options.high_water <= options.max_pending <= options.max_pending_total
     assert options.backend is None
@@ -123,6 +125,16 @@ def test_component_names_nearest_option(cls: type[wawo.TcpServer]) -> None:
     wrong = {"colour": "blue"}
     with pytest.raises(TypeError, match="unknown option 'colour': there are io_threads, view"):
         cls(wawo.Listener(), **wrong)
+
+
+@pytest.mark.parametrize("cls", [wawo.TcpAgent, wawo.TcpClient])
+@pytest.mark.parametrize(("name", "value"), [("max_connections_per_address", 5)])
+def test_options_for_servers_are_refused_elsewhere(cls: type[wawo.TcpAgent], name: str, value: object) -> None:
+    options: dict[str, Any] = {name: value}
+    with pytest.raises(ValueError, match=f"{name} is for servers: a {cls.__name__} does not accept connections"):
+        cls(wawo.Listener(), **options)
+    options = {name: getattr(wawo.Options(), name)}
+    cls(wawo.Listener(), **options)
 
 
 def test_component_shows_its_options() -> None:

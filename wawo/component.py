@@ -18,7 +18,7 @@ from .errors import ServiceState, StateError, WawoError, start_error
 from .framing import Framing, Raw, check_framing
 from .iopool import IoPool, default_threads
 from .listener import Listener, overridden
-from .options import Options, check_integer, check_seconds, make_options
+from .options import SERVERS_ONLY, Options, check_integer, check_seconds, make_options
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer, Self, Unpack
@@ -115,6 +115,10 @@ class Component:
                     raise ValueError(f"{name} is fixed by the IoPool: give it to IoPool(...), not together with io=")
         self._io = io
         self._options = make_options(options)
+        if self._role != "server":
+            for name in SERVERS_ONLY:
+                if getattr(self._options, name):
+                    raise ValueError(f"{name} is for servers: a {type(self).__name__} does not accept connections")
         self._lock = threading.RLock()
 
     @property
@@ -180,9 +184,10 @@ class Component:
     def stats(self) -> dict[str, Any]:
         """Native counters of this run, a snapshot without locks; after the end those of its last moment.
 
-        Among them: accepts, connects, closed, open, rejected, accept_pauses, messages_in, bytes_in (received),
-        messages_out (accepted by send), bytes_out (taken by the system). "loops" is a list with the counters of each
-        loop, which other components on the same IoPool share. Empty before the first start.
+        Among them: accepts, connects, closed, open, rejected (closed unseen; rejected_address of these for
+        max_connections_per_address), accept_pauses, messages_in, bytes_in (received), messages_out (accepted by send),
+        bytes_out (taken by the system). "loops" is a list with the counters of each loop, which other components on the
+        same IoPool share. Empty before the first start.
         """
         run = self._run
         return {} if run is None else run.counters()

@@ -75,6 +75,7 @@ class OptionNames(TypedDict, total=False):
     io_threads: int | None
     view: bool
     max_connections: int
+    max_connections_per_address: int | None
     on_full: Literal["wait", "close"]
     backlog: int
     auto_pause: bool
@@ -111,6 +112,11 @@ class Options:
 
     max_connections: int = 10_000
     """Open connections of the component: 1 to 5,000,000."""
+
+    max_connections_per_address: int | None = None
+    """Open connections of a server from one peer address: 1 to 5,000,000; None: any number. Those that are too many are
+    closed unseen, whatever on_full says, and counted in stats() as rejected and rejected_address. The port does not
+    count, IPv4-mapped IPv6 is IPv4, unix sockets are not limited. Agents and clients refuse it with ValueError."""
 
     on_full: Literal["wait", "close"] = "wait"
     """At max_connections: "wait" leaves new peers in the system's queue, "close" accepts and closes them unseen."""
@@ -172,6 +178,8 @@ class Options:
         for name in ("view", "auto_pause", "no_delay", "reuse_port", "reuse_address", "dual_stack"):
             check_boolean(name, getattr(self, name))
         check_integer("max_connections", self.max_connections, 1, 5_000_000)
+        if self.max_connections_per_address is not None:
+            check_integer("max_connections_per_address", self.max_connections_per_address, 1, 5_000_000)
         check_integer("backlog", self.backlog, 1, 65_535)
         check_choice("on_full", self.on_full, ("wait", "close"))
         for name, zero in (("close_timeout", True), ("connect_timeout", False), ("slow_callback", False)):
@@ -204,6 +212,9 @@ class Options:
             total = f"max_pending_total ({self.max_pending_total:,})"
             raise ValueError(f"max_pending ({self.max_pending:,}) must not be above {total}")
 
+
+SERVERS_ONLY = ("max_connections_per_address",)
+"""Options that agents and clients refuse, where they might be taken for something else."""
 
 OPTION_NAMES = tuple(field.name for field in dataclasses.fields(Options))
 

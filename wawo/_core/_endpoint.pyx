@@ -255,6 +255,7 @@ cdef class Endpoint:
 cdef read_options(wawo_options *o, options):
     idle, interval = options.keepalive or (0, 0)
     o.max_connections = options.max_connections
+    o.max_per_address = options.max_connections_per_address or 0
     o.close_when_full = options.on_full == "close"
     o.auto_pause = options.auto_pause
     o.no_delay = options.no_delay

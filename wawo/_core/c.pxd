@@ -110,6 +110,7 @@ cdef extern from "<wawo.h>" nogil:
         WAWO_FRAMING_PULL
     struct wawo_options:
         uint32_t max_connections
+        uint32_t max_per_address
         bint close_when_full
         bint auto_pause
         bint no_delay
@@ -152,6 +153,7 @@ cdef extern from "<wawo.h>" nogil:
         uint64_t connects
         uint64_t closed
         uint64_t rejected
+        uint64_t rejected_address
         uint64_t accept_pauses
         uint64_t receive_pauses
         uint64_t messages_in

@@ -44,6 +44,7 @@ NET = (
     "net/filter.c",
     "net/filter_frame.c",
     "net/filter_pull.c",
+    "net/census.c",
     "net/endpoint.c",
     "net/listener.c",
     "net/dial.c",

@@ -138,6 +138,7 @@ enum wawo_framing_kind {
 
 struct wawo_options {
     uint32_t max_connections;
+    uint32_t max_per_address; /* connections that a server accepts of one address; 0: any */
     bool close_when_full; /* accept and close; else leave them in the backlog */
     bool auto_pause;
     bool no_delay;        /* connects; listeners hand theirs down */
@@ -189,7 +190,8 @@ size_t wawo_endpoint_list(struct wawo_endpoint *e, struct wawo_share **out, size
     X(accepts, "connections accepted")                                                                                 \
     X(connects, "connections dialled and established")                                                                 \
     X(closed, "connections ended")                                                                                     \
-    X(rejected, "connections closed because the component was full or out of memory")                                  \
+    X(rejected, "connections closed unseen: the component was full, out of memory, or one of those below")             \
+    X(rejected_address, "of these: their address had max_connections_per_address")                                     \
     X(accept_pauses, "times accepting stopped: full, or out of descriptors")                                           \
     X(receive_pauses, "times receiving paused: water mark or memory")                                                  \
     X(messages_in, "messages delivered or dropped unheard")                                                            \

@@ -12,6 +12,16 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+TEST(random_bytes)
+{
+    uint8_t a[256], b[256];
+
+    ASSERT_EQ(wawo_os_random(a, sizeof a), 0);
+    ASSERT_EQ(wawo_os_random(b, sizeof b), 0);
+    ASSERT_NE(memcmp(a, b, sizeof a), 0);
+    ASSERT_EQ(wawo_os_random(a, 0), 0);
+}
+
 /* ---- addresses ---- */
 
 static void round_trip(const char *host, enum wawo_family family, const char *text)

@@ -4,6 +4,7 @@
 #include "base/atomic.h"
 #include "base/err.h"
 #include "io/threads.h"
+#include "net/endpoint.h"
 
 #include <errno.h>
 #include <sys/resource.h>
@@ -115,6 +116,191 @@ TEST_EACH_BACKEND(full_closes, backend)
     kit_write(two, "x", 1);
     answered(two);
     kit_close(two);
+    close_both(&s, &server);
+}
+
+/* ---- connections of one address ---- */
+
+static struct wawo_endpoint_stats stats_of(const struct party *p)
+{
+    struct wawo_endpoint_stats st;
+
+    wawo_endpoint_stats(p->endpoint, &st);
+    return st;
+}
+
+static uint32_t addresses_of(const struct party *p)
+{
+    uint32_t n;
+
+    wawo_mutex_lock(&p->endpoint->lock);
+    n = p->endpoint->census.used;
+    wawo_mutex_unlock(&p->endpoint->lock);
+    return n;
+}
+
+/* Closed unseen, though the peer had connected. */
+static void turned_away(int fd)
+{
+    int err = kit_read_end(fd, NULL);
+
+    ASSERT_TRUE(err == 0 || err == ECONNRESET);
+    kit_close(fd);
+}
+
+static void open_per_address(struct stage *s, struct party *server, const char *backend, unsigned loops, unsigned limit)
+{
+    stage_open(s, backend, loops);
+    party_init(server, s, WAWO_SERVER);
+    server->options.max_per_address = limit;
+    server->hook = hook_echo;
+}
+
+static void two_of_each(const char *backend, unsigned loops)
+{
+    struct stage s;
+    struct party server;
+    struct wawo_endpoint_stats st;
+    int fds[4], i;
+
+    open_per_address(&s, &server, backend, loops, 2);
+    party_start(&server);
+    for (i = 0; i < 4; i++) {
+        fds[i] = kit_connect_from(i < 2 ? "127.0.0.1" : "127.0.0.2", server.port);
+        kit_write(fds[i], "x", 1);
+        answered(fds[i]);
+    }
+    for (i = 0; i < 10; i++)
+        turned_away(kit_connect_from(i % 2 ? "127.0.0.1" : "127.0.0.2", server.port));
+    KIT_UNTIL(stats_of(&server).rejected == 10);
+    st = stats_of(&server);
+    ASSERT_EQ(st.rejected_address, 10u);
+    ASSERT_EQ(st.accepts, 4u);
+    ASSERT_EQ(party_count(&server, WAWO_ON_ACCEPT), 4u);
+    kit_close(fds[0]);
+    party_wait(&server, WAWO_ON_CLOSE, 1);
+    KIT_UNTIL(wawo_endpoint_count(server.endpoint) == 3);
+    fds[0] = kit_connect_from("127.0.0.1", server.port);
+    kit_write(fds[0], "x", 1);
+    answered(fds[0]);
+    turned_away(kit_connect_from("127.0.0.2", server.port));
+    for (i = 0; i < 4; i++)
+        kit_close(fds[i]);
+    party_wait(&server, WAWO_ON_CLOSE, 5);
+    KIT_UNTIL(wawo_endpoint_count(server.endpoint) == 0);
+    ASSERT_EQ(addresses_of(&server), 0u);
+    close_both(&s, &server);
+}
+
+TEST_EACH_BACKEND(two_of_each_address_one_loop, backend)
+{
+    two_of_each(backend, 1);
+}
+
+TEST_EACH_BACKEND(two_of_each_address_two_loops, backend)
+{
+    two_of_each(backend, 2);
+}
+
+/* Those of a full address do not wait for room in the whole, and take no place in the queue of those who do. */
+TEST_EACH_BACKEND(full_with_a_full_address, backend)
+{
+    struct stage s;
+    struct party server;
+    int fds[3], greedy[5], i;
+
+    open_per_address(&s, &server, backend, 2, 2);
+    server.options.max_connections = 3;
+    party_start(&server);
+    for (i = 0; i < 2; i++) {
+        fds[i] = kit_connect_from("127.0.0.1", server.port);
+        kit_write(fds[i], "x", 1);
+        answered(fds[i]);
+    }
+    fds[2] = kit_connect_from("127.0.0.2", server.port);
+    kit_write(fds[2], "x", 1);
+    answered(fds[2]);
+    for (i = 0; i < 5; i++) /* they wait, for the component is full */
+        greedy[i] = kit_connect_from("127.0.0.1", server.port);
+    i = kit_connect_from("127.0.0.3", server.port);
+    kit_write(i, "x", 1);
+    kit_close(fds[2]); /* room: the greedy ones are turned away, the last one is served */
+    answered(i);
+    kit_close(i);
+    for (i = 0; i < 5; i++)
+        turned_away(greedy[i]);
+    KIT_UNTIL(stats_of(&server).rejected == 5);
+    kit_close(fds[0]);
+    kit_close(fds[1]);
+    party_wait(&server, WAWO_ON_CLOSE, 4);
+    close_both(&s, &server);
+}
+
+enum { CROWD_LIMIT = 3 };
+
+struct crowd {
+    struct party *server;
+    int32_t open[3]; /* of each address; atomic */
+};
+
+static void hook_crowd(struct party *p, const struct wawo_event *e, struct actor *a)
+{
+    struct crowd *c = p->arg;
+    char host[WAWO_HOST_TEXT];
+    int family;
+
+    (void)a;
+    if (e->kind != WAWO_ON_ACCEPT && e->kind != WAWO_ON_CLOSE)
+        return;
+    ASSERT_GT(wawo_share_address(e->share, false, host, &family), 0);
+    if (e->kind == WAWO_ON_ACCEPT)
+        ASSERT_LT(wawo_add(&c->open[host[8] - '1'], 1), CROWD_LIMIT);
+    else
+        ASSERT_GT(wawo_sub(&c->open[host[8] - '1'], 1), 0);
+}
+
+static void visit_main(void *arg)
+{
+    static const char *const from[] = {"127.0.0.1", "127.0.0.2", "127.0.0.3"};
+    struct crowd *c = arg;
+    uint64_t state = (uintptr_t)&state;
+    int fds[4], i, k;
+
+    for (i = 0; i < 150; i++) {
+        for (k = 0; k < 4; k++)
+            fds[k] = kit_connect_from(from[kit_below(&state, 3)], c->server->port);
+        for (k = 0; k < 4; k++)
+            if (kit_below(&state, 2))
+                kit_reset(fds[k]);
+            else
+                kit_close(fds[k]);
+    }
+}
+
+/* Exact while connections of the same addresses begin and end on several loops. */
+TEST_EACH_BACKEND(never_more_than_the_limit, backend)
+{
+    struct stage s;
+    struct party server;
+    struct crowd crowd = {&server, {0, 0, 0}};
+    struct wawo_thread t[3];
+    struct wawo_endpoint_stats st;
+    int i;
+
+    open_per_address(&s, &server, backend, 3, CROWD_LIMIT);
+    server.hook = hook_crowd;
+    server.arg = &crowd;
+    party_start(&server);
+    for (i = 0; i < 3; i++)
+        kit_start(&t[i], visit_main, &crowd);
+    for (i = 0; i < 3; i++)
+        wawo_thread_join(&t[i]);
+    KIT_UNTIL(stats_of(&server).accepts + stats_of(&server).rejected == 3u * 150 * 4);
+    KIT_UNTIL(wawo_endpoint_count(server.endpoint) == 0);
+    st = stats_of(&server);
+    ASSERT_EQ(st.rejected, st.rejected_address);
+    ASSERT_GT(st.accepts, 0u);
+    ASSERT_EQ(addresses_of(&server), 0u);
     close_both(&s, &server);
 }
 

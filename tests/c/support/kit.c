@@ -76,7 +76,7 @@ int kit_listen_unix(const char **host, int backlog)
     return kit_listen_at(name, &port, backlog);
 }
 
-static int connect_with(uint16_t port, int buffer)
+static int connect_with(const char *from, uint16_t port, int buffer)
 {
     struct wawo_addr a;
     int fd = wawo_os_socket(WAWO_AF_INET);
@@ -87,6 +87,8 @@ static int connect_with(uint16_t port, int buffer)
         ASSERT_EQ(setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &buffer, sizeof buffer), 0);
         ASSERT_EQ(setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &buffer, sizeof buffer), 0);
     }
+    ASSERT_EQ(wawo_addr_parse(&a, from, 0), 0);
+    ASSERT_EQ(wawo_os_bind_source(fd, &a), 0);
     ASSERT_EQ(wawo_addr_parse(&a, "127.0.0.1", port), 0);
     ASSERT_EQ(wawo_os_connect(fd, &a), 0);
     return fd;
@@ -94,12 +96,17 @@ static int connect_with(uint16_t port, int buffer)
 
 int kit_connect(uint16_t port)
 {
-    return connect_with(port, 0);
+    return connect_with("127.0.0.1", port, 0);
+}
+
+int kit_connect_from(const char *host, uint16_t port)
+{
+    return connect_with(host, port, 0);
 }
 
 int kit_connect_small(uint16_t port)
 {
-    return connect_with(port, 4096);
+    return connect_with("127.0.0.1", port, 4096);
 }
 
 int kit_accept(int listener)

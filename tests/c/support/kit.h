@@ -32,6 +32,8 @@ int kit_listen_at(const char *host, uint16_t *port, int backlog);
 int kit_listen_unix(const char **host, int backlog);
 /* Connected to 127.0.0.1, blocking. */
 int kit_connect(uint16_t port);
+/* The same from an address of 127.0.0.0/8. */
+int kit_connect_from(const char *host, uint16_t port);
 /* The same with small buffers on this side. */
 int kit_connect_small(uint16_t port);
 int kit_accept(int listener);

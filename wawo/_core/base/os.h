@@ -95,6 +95,10 @@ void wawo_wakefd_drain(const struct wawo_wakefd *w);
 int64_t wawo_os_now_ns(void);        /* monotonic */
 int64_t wawo_os_now_coarse_ns(void); /* monotonic, cheaper, a few ms behind */
 
+/* ---- random bytes, that nobody can guess: at most 256 at a time ---- */
+
+int wawo_os_random(void *p, size_t len);
+
 /* ---- memory maps ---- */
 
 /* Zeroed, page aligned, not resident until touched. NULL when refused. */

@@ -18,6 +18,7 @@
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
@@ -457,6 +458,13 @@ int64_t wawo_os_now_ns(void)
 int64_t wawo_os_now_coarse_ns(void)
 {
     return clock_ns(CLOCK_MONOTONIC_COARSE);
+}
+
+/* ---- random bytes ---- */
+
+int wawo_os_random(void *p, size_t len)
+{
+    return getentropy(p, len) == 0 ? 0 : -errno;
 }
 
 /* ---- memory maps ---- */

@@ -113,6 +113,8 @@ void wawo_conn_free(struct wawo_conn *c)
         c->told = true;
         return;
     }
+    if (wawo_unlikely(c->counted))
+        wawo_endpoint_leave(b->endpoint, &c->share->remote);
     wawo_table_close(&net->loop->table, c->sock.id);
     c->share->conn = NULL;
     wawo_share_drop(c->share);

@@ -50,6 +50,7 @@ struct wawo_conn {
     bool moved : 1;                /* closing: the kernel took bytes since the timer was set */
     bool told : 1;                 /* its CLOSE event was delivered while it was dirty */
     bool bare : 1;                 /* it ended without a socket: no DETACHED comes */
+    bool counted : 1;              /* its peer is in the endpoint's census */
     int16_t broken;                /* its stream is malformed: the errno to close with after the batch */
     int32_t unacknowledged;        /* closing: bytes in the kernel when the timer was set */
     struct wawo_list link;         /* in the branch */

@@ -42,6 +42,7 @@ struct wawo_endpoint *wawo_endpoint_new(struct wawo_threads *t, enum wawo_role r
     e->refs = 1 + t->count;
     e->live_branches = t->count;
     wawo_mutex_init(&e->lock);
+    wawo_census_init(&e->census, options->max_per_address);
     for (i = 0; i < t->count; i++) {
         struct wawo_branch *b = &e->branches[i];
 
@@ -58,6 +59,7 @@ static void endpoint_unref(struct wawo_endpoint *e)
 {
     if (wawo_sub(&e->refs, 1) != 1)
         return;
+    wawo_census_fini(&e->census);
     wawo_mutex_fini(&e->lock);
     wawo_threads_drop(e->threads);
     wawo_free(e);
@@ -75,7 +77,7 @@ struct wawo_branch *wawo_endpoint_branch(struct wawo_endpoint *e, const struct w
 
 /* ---- booking ---- */
 
-int wawo_endpoint_book(struct wawo_endpoint *e, struct wawo_branch *b)
+int wawo_endpoint_book(struct wawo_endpoint *e, struct wawo_branch *b, const struct wawo_addr *peer)
 {
     int err = 0;
 
@@ -84,13 +86,24 @@ int wawo_endpoint_book(struct wawo_endpoint *e, struct wawo_branch *b)
         err = WAWO_ECLOSED;
     else if (wawo_load_relaxed(&e->count) >= e->options.max_connections)
         err = WAWO_ENOBUFS;
-    else {
+    else if (peer != NULL)
+        err = wawo_census_enter(&e->census, peer);
+    if (err == 0) {
         wawo_add_relaxed(&e->count, 1);
         wawo_add_relaxed(&b->assigned, 1);
         wawo_add_relaxed(&b->net->loop->load, 1);
     }
     wawo_mutex_unlock(&e->lock);
     return err;
+}
+
+void wawo_endpoint_leave(struct wawo_endpoint *e, const struct wawo_addr *peer)
+{
+    if (wawo_likely(peer == NULL || e->census.limit == 0))
+        return;
+    wawo_mutex_lock(&e->lock);
+    wawo_census_leave(&e->census, peer);
+    wawo_mutex_unlock(&e->lock);
 }
 
 /* The branch has nothing left: the last one of the endpoint says so. */
@@ -181,7 +194,7 @@ int wawo_endpoint_connect(struct wawo_endpoint *e, const char *host, uint16_t po
     if (from.family == WAWO_AF_UNIX)
         err = WAWO_EINVAL;
     if (err == 0)
-        err = wawo_endpoint_book(e, b);
+        err = wawo_endpoint_book(e, b, NULL);
     if (err != 0)
         return err;
     if (timeout_ns <= 0)

@@ -4,6 +4,7 @@
 #define WAWO_NET_ENDPOINT_H
 
 #include "../io/threads.h"
+#include "census.h"
 #include "filter.h"
 
 /* Accepted before the endpoint was found full. */
@@ -56,6 +57,7 @@ struct wawo_endpoint {
     int64_t pending; /* bytes accepted and not taken by the kernel; atomic */
     uint64_t posted_messages; /* sent from other threads; atomic */
     struct wawo_mutex lock; /* state against new connections */
+    struct wawo_census census; /* of a server's peers; under the lock */
     unsigned branch_count;
     struct wawo_branch branches[];
 };
@@ -73,8 +75,11 @@ static inline int wawo_endpoint_seal(const struct wawo_endpoint *e, const struct
     return wawo_filter_seal_all(e->filters, e->filter_count, m, out);
 }
 
-/* Books a connection on a branch: WAWO_ECLOSED when stopping, WAWO_ENOBUFS at max_connections. Any thread. */
-int wawo_endpoint_book(struct wawo_endpoint *e, struct wawo_branch *b);
+/* Books a connection on a branch: WAWO_ECLOSED when stopping, WAWO_ENOBUFS at max_connections; with a peer that is to be
+ * counted, WAWO_EREFUSED at max_per_address, WAWO_ENOMEM. Any thread. */
+int wawo_endpoint_book(struct wawo_endpoint *e, struct wawo_branch *b, const struct wawo_addr *peer);
+/* A counted peer is gone; before the booking is taken back. NULL: none was counted. Any thread. */
+void wawo_endpoint_leave(struct wawo_endpoint *e, const struct wawo_addr *peer);
 /* Takes the booking back: the connection is gone, or came to nothing. Loop. */
 void wawo_branch_unbook(struct wawo_branch *b);
 /* The same for what is assigned but no connection: a listener. Loop. */

@@ -24,6 +24,14 @@ static inline struct wawo_loop *loop_of(const struct wawo_listener *l)
 
 /* ---- accepted ones ---- */
 
+/* The booking came to nothing. */
+static void give_up(struct wawo_branch *b, int fd, const struct wawo_addr *peer)
+{
+    wawo_os_close(fd);
+    wawo_endpoint_leave(b->endpoint, peer);
+    wawo_branch_unbook(b);
+}
+
 static void establish(struct wawo_branch *b, int fd, const struct wawo_addr *peer)
 {
     struct wawo_loop *loop = b->net->loop;
@@ -42,13 +50,17 @@ static void establish(struct wawo_branch *b, int fd, const struct wawo_addr *pee
     }
     if (s != NULL)
         wawo_share_drop(s); /* the connection holds it now */
-    if (c == NULL || wawo_conn_open(c, fd, peer, &local, WAWO_ON_ACCEPT) != 0) {
+    if (c == NULL) {
+        wawo_bump(&b->stats.rejected, 1);
+        give_up(b, fd, peer);
+        return;
+    }
+    c->counted = b->endpoint->census.limit > 0;
+    s->remote = *peer;
+    if (wawo_conn_open(c, fd, peer, &local, WAWO_ON_ACCEPT) != 0) {
         wawo_os_close(fd);
         wawo_bump(&b->stats.rejected, 1);
-        if (c != NULL)
-            wawo_conn_forget(c);
-        else
-            wawo_branch_unbook(b);
+        wawo_conn_forget(c);
         return;
     }
     wawo_table_publish(&loop->table, c->share->id, c->share); /* not before nothing can fail any more */
@@ -61,12 +73,10 @@ static void adopt(struct wawo_call *call, struct wawo_loop *loop, bool dead)
 
     (void)loop;
     wawo_net_room(a->branch->net);
-    if (dead || a->branch->stopping) {
-        wawo_os_close(a->fd);
-        wawo_branch_unbook(a->branch);
-    } else {
+    if (dead || a->branch->stopping)
+        give_up(a->branch, a->fd, &a->peer);
+    else
         establish(a->branch, a->fd, &a->peer);
-    }
     wawo_free(a);
 }
 
@@ -80,8 +90,7 @@ static void hand_over(struct wawo_branch *b, int fd, const struct wawo_addr *pee
             return;
         wawo_free(a);
     }
-    wawo_os_close(fd);
-    wawo_branch_unbook(b);
+    give_up(b, fd, peer);
 }
 
 /* ---- pausing ---- */
@@ -108,41 +117,45 @@ static void retry_fired(struct wawo_timer *t)
 
 /* ---- events ---- */
 
-/* Gives an accepted socket to its loop; WAWO_ENOBUFS: the endpoint is full and the socket still the caller's. */
-static int place(struct wawo_listener *l, int fd, const struct wawo_addr *peer)
-{
-    struct wawo_branch *b = l->branch;
-    struct wawo_endpoint *e = b->endpoint;
-    struct wawo_loop *to = l->stays ? loop_of(l) : wawo_threads_least_loaded(e->threads);
-    struct wawo_branch *target = wawo_endpoint_branch(e, to);
-    int err = wawo_endpoint_book(e, target);
-
-    if (err != 0)
-        return err;
-    if (target == b)
-        establish(b, fd, peer);
-    else
-        hand_over(target, fd, peer);
-    return 0;
-}
-
 static void reject(struct wawo_listener *l, int fd)
 {
     wawo_os_close(fd);
     wawo_bump(&l->branch->stats.rejected, 1);
 }
 
+/* Gives an accepted socket to its loop, or closes it; false: the endpoint is full and the socket still the caller's. */
+static bool place(struct wawo_listener *l, int fd, const struct wawo_addr *peer)
+{
+    struct wawo_branch *b = l->branch;
+    struct wawo_endpoint *e = b->endpoint;
+    struct wawo_loop *to = l->stays ? loop_of(l) : wawo_threads_least_loaded(e->threads);
+    struct wawo_branch *target = wawo_endpoint_branch(e, to);
+    int err = wawo_endpoint_book(e, target, peer);
+
+    if (err == WAWO_ENOBUFS)
+        return false;
+    if (err == WAWO_EREFUSED)
+        wawo_bump(&b->stats.rejected_address, 1);
+    if (err != 0)
+        reject(l, fd);
+    else if (target == b)
+        establish(b, fd, peer);
+    else
+        hand_over(target, fd, peer);
+    return true;
+}
+
 static void accepted(struct wawo_listener *l, int fd, const struct wawo_addr *peer)
 {
     const struct wawo_options *o = &l->branch->endpoint->options;
-    int err;
 
     l->backoff_ns = 0;
-    err = l->waiting_count == 0 ? place(l, fd, peer) : WAWO_ENOBUFS;
-    if (err == WAWO_ENOBUFS && !o->close_when_full && l->waiting_count < WAWO_ACCEPT_BURST)
-        l->waiting[l->waiting_count++] = (struct wawo_waiting){fd, *peer};
-    else if (err != 0)
-        reject(l, fd);
+    if (l->waiting_count > 0 || !place(l, fd, peer)) {
+        if (!o->close_when_full && l->waiting_count < WAWO_ACCEPT_BURST)
+            l->waiting[l->waiting_count++] = (struct wawo_waiting){fd, *peer};
+        else
+            reject(l, fd);
+    }
     if (o->close_when_full || l->paused)
         return;
     /* Room may have come meanwhile from another loop: whoever waits needs the pause, which that loop's call ends. */
@@ -153,16 +166,19 @@ static void accepted(struct wawo_listener *l, int fd, const struct wawo_addr *pe
 void wawo_listener_resume(struct wawo_listener *l)
 {
     struct wawo_loop *loop = loop_of(l);
-    unsigned placed = 0;
+    struct wawo_waiting w;
 
     if (!l->paused || l->branch->stopping || l->sock.fd < 0)
         return;
-    while (placed < l->waiting_count && place(l, l->waiting[placed].fd, &l->waiting[placed].peer) == 0)
-        placed++;
-    l->waiting_count -= placed;
-    memmove(l->waiting, l->waiting + placed, l->waiting_count * sizeof l->waiting[0]);
-    if (l->waiting_count > 0)
+    while (l->waiting_count > 0) {
+        w = l->waiting[0]; /* taken out first: one that fails makes room, and comes here again */
+        memmove(l->waiting, l->waiting + 1, --l->waiting_count * sizeof w);
+        if (place(l, w.fd, &w.peer))
+            continue;
+        memmove(l->waiting + 1, l->waiting, l->waiting_count++ * sizeof w);
+        l->waiting[0] = w;
         return; /* full again */
+    }
     wawo_timer_cancel(&loop->wheel, &l->retry);
     l->paused = false;
     loop->ops->accept_start(loop->backend, &l->sock);
