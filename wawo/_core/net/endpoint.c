@@ -75,12 +75,18 @@ struct wawo_branch *wawo_endpoint_branch(struct wawo_endpoint *e, const struct w
 
 /* ---- booking ---- */
 
-int wawo_endpoint_book(struct wawo_endpoint *e, struct wawo_branch *b)
+/* Under the lock. */
+static bool drained(const struct wawo_endpoint *e)
+{
+    return e->stopping && e->stop_at_ns <= wawo_os_now_ns();
+}
+
+static int book(struct wawo_endpoint *e, struct wawo_branch *b, bool late)
 {
     int err = 0;
 
     wawo_mutex_lock(&e->lock);
-    if (e->stopping)
+    if (wawo_unlikely(e->stopping) && (!late || drained(e)))
         err = WAWO_ECLOSED;
     else if (wawo_load_relaxed(&e->count) >= e->options.max_connections)
         err = WAWO_ENOBUFS;
@@ -91,6 +97,26 @@ int wawo_endpoint_book(struct wawo_endpoint *e, struct wawo_branch *b)
     }
     wawo_mutex_unlock(&e->lock);
     return err;
+}
+
+int wawo_endpoint_book(struct wawo_endpoint *e, struct wawo_branch *b)
+{
+    return book(e, b, false);
+}
+
+int wawo_endpoint_book_late(struct wawo_endpoint *e, struct wawo_branch *b)
+{
+    return book(e, b, true);
+}
+
+bool wawo_endpoint_over(struct wawo_endpoint *e)
+{
+    bool over;
+
+    wawo_mutex_lock(&e->lock);
+    over = drained(e);
+    wawo_mutex_unlock(&e->lock);
+    return over;
 }
 
 /* The branch has nothing left: the last one of the endpoint says so. */
