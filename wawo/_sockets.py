@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import enum
 import errno
 import logging
 import os
@@ -10,7 +11,7 @@ import socket
 import stat
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from .options import Options, check_integer
 
@@ -228,6 +229,81 @@ def tune(sock: socket.socket, options: Options) -> None:
         for name, value in (("TCP_KEEPIDLE", idle), ("TCP_KEEPINTVL", interval), ("TCP_KEEPCNT", _KEEPALIVE_PROBES)):
             if hasattr(socket, name):
                 sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+
+
+# ---- sockets that a program hands in ----
+
+_FAMILIES = (socket.AF_INET, socket.AF_INET6, socket.AF_UNIX)
+
+
+def check_listener(sock: object) -> socket.socket:
+    """Return sock if a server can listen with it, else raise an error that says what it is instead."""
+    found = _check_stream(sock)
+    if is_listening(found):
+        return found
+    if _peer(found) is not None:
+        raise ValueError("sock is connected: a server listens with one that is bound; adopt() takes connected ones")
+    name = found.getsockname()
+    if not (name[1] if isinstance(name, tuple) else name):
+        raise ValueError("sock is not bound: call its bind() before")
+    return found
+
+
+def is_listening(sock: socket.socket) -> bool:
+    return bool(sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
+
+
+def lend(sock: socket.socket) -> Callable[[], None]:
+    """Make sock what the core wants, non-blocking and not inherited by programs; returns what takes that back.
+
+    Only the descriptor is touched: the timeout of the object does not matter to the core, and stays as it is.
+    """
+    fd = sock.fileno()
+    blocking, inheritable = os.get_blocking(fd), os.get_inheritable(fd)
+
+    def undo() -> None:
+        if sock.fileno() == fd:  # else the core has taken it
+            os.set_blocking(fd, blocking)
+            os.set_inheritable(fd, inheritable)
+
+    os.set_blocking(fd, False)
+    os.set_inheritable(fd, False)
+    return undo
+
+
+def _check_stream(sock: object) -> socket.socket:
+    if not isinstance(sock, socket.socket):
+        raise TypeError(f"sock must be a socket.socket, not {type(sock).__name__} ({sock!r})")
+    ssl = sys.modules.get("ssl")
+    if ssl is not None and isinstance(sock, ssl.SSLSocket):
+        raise TypeError("sock must be a plain socket: the state of an ssl.SSLSocket cannot be taken over")
+    if sock.fileno() < 0:
+        raise ValueError("sock is closed")
+    kind = sock.getsockopt(socket.SOL_SOCKET, socket.SO_TYPE)
+    if kind != socket.SOCK_STREAM:
+        raise ValueError(f"sock must be a stream socket, not {_name(socket.SocketKind, kind)}")
+    if sock.family not in _FAMILIES:
+        raise ValueError(
+            f"sock must be of AF_INET, AF_INET6 or AF_UNIX, not {_name(socket.AddressFamily, sock.family)}"
+        )
+    return sock
+
+
+def _name(kind: type[enum.IntEnum], value: int) -> str:
+    try:
+        return kind(value).name
+    except ValueError:
+        return str(value)
+
+
+def _peer(sock: socket.socket) -> object:
+    """The address of the peer, None without one."""
+    try:
+        return sock.getpeername()
+    except OSError as error:
+        if error.errno != errno.ENOTCONN:
+            raise
+        return None
 
 
 # ---- addresses ----

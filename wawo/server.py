@@ -32,8 +32,8 @@ class TcpServer(Hub):
     _role = "server"
     _address: tuple[str, int] | str | None = None
 
-    def start(self, host: str | None, port: int | None = None) -> None:
-        """Listen on ``host`` and ``port``, or on "unix:/path" alone, and return; callbacks may come before it returns.
+    def start(self, host: str | None = None, port: int | None = None, *, sock: socket.socket | None = None) -> None:
+        """Listen on ``host`` and ``port``, on "unix:/path", or with ``sock``, and return; callbacks may come before.
 
         ``host``: an address (IPv6 with a scope id too: "fe80::1%eth0"), "0.0.0.0" or "::" for all of that kind, or ""
         or None for all that the machine has. "::" and "" take IPv4 and IPv6 (``dual_stack``). A name is looked up here
@@ -46,29 +46,44 @@ class TcpServer(Hub):
         "unix:@name" is an abstract one, without a file, on Linux. TCP's options mean nothing there, and
         ``reuse_port`` is a ValueError.
 
+        ``sock`` is a stream socket of AF_INET, AF_INET6 or AF_UNIX that is bound, and may listen already: from a
+        service manager, from the parent process, or from the server that this one replaces. Its descriptor is the
+        server's from then on, the object is detached. ``no_delay`` and ``keepalive`` are set on it, the other options
+        for listening are whoever made it's own business; so is the file of a unix socket.
+
         Raises StartError, which is the standard class of the failure too (PermissionError, socket.gaierror, ...;
-        ValueError for a port out of range), and StateError when it is not stopped. Nothing is left behind then.
+        ValueError for a port out of range), and StateError when it is not stopped. Nothing is left behind then, and
+        ``sock`` is the caller's as it was.
         """
         name = None if host is None else str(host)
         number = port if isinstance(port, int) else None
         with self._starting("listen on", name, number) as run, contextlib.ExitStack() as undo:
-            sockets, file = self._bind(host, port)
-            undo.callback(_sockets.close, sockets)
+            callbacks = overridden(self._listener, self._role)
+            if sock is None:
+                sockets, file = self._bind(host, port)
+                undo.callback(_sockets.close, sockets)
+            else:
+                if host is not None or port is not None:
+                    raise TypeError("give sock= or host and port, not both")
+                sockets, file = [_sockets.check_listener(sock)], None
             if file is not None:
                 undo.callback(file.remove)
             undo.callback(setattr, self, "_address", self._address)
             self._address = _sockets.shown(sockets[0].getsockname())
-            callbacks = overridden(self._listener, self._role)
             prepare = callbacks.get("OnPrepareListen")
-            for sock in sockets:
-                if prepare is not None and prepare(self, sock.fileno()) is HandleResult.ERROR:
+            for one in sockets:
+                if prepare is not None and prepare(self, one.fileno()) is HandleResult.ERROR:
                     raise OSError(errno.ECANCELED, "OnPrepareListen returned HandleResult.ERROR")
-                sock.listen(self._options.backlog)
             endpoint = self._open(run, callbacks)
             if file is not None:
                 run.release = file.remove
-            for index, sock in enumerate(sockets):
-                endpoint.listen(sock, -1 if len(sockets) == 1 else index, self._address)
+            for index, one in enumerate(sockets):
+                undo.callback(_sockets.lend(one))
+                if not _sockets.is_listening(one):
+                    one.listen(self._options.backlog)
+                if sock is not None:
+                    _sockets.tune(one, self._options)
+                endpoint.listen(one, -1 if len(sockets) == 1 else index, self._address)
             undo.pop_all()
 
     def _bind(self, host: object, port: object) -> tuple[list[socket.socket], _sockets.UnixFile | None]:

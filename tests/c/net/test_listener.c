@@ -90,6 +90,60 @@ TEST_EACH_BACKEND(stop_while_others_wait, backend)
     }
 }
 
+struct gate {
+    uint32_t entered, go; /* atomic */
+};
+
+/* Echoes; the first message waits until another peer is in the queue, and then asks for the stop. */
+static void hook_stop_late(struct party *p, const struct wawo_event *e, struct actor *a)
+{
+    struct gate *g = p->arg;
+
+    hook_echo(p, e, a);
+    if (e->kind != WAWO_ON_RECEIVE || wawo_exchange(&g->entered, 1) != 0)
+        return;
+    KIT_UNTIL(wawo_load(&g->go) != 0);
+    party_stop(p, KIT_DEADLINE_S * WAWO_SEC);
+}
+
+/* Whoever was accepted in the turn that hears of the stop is served for the time of the drain. */
+static void accepted_as_the_stop_comes(const char *backend, unsigned loops)
+{
+    struct gate gate = {0, 0};
+    struct stage s;
+    struct party server;
+    int one, two;
+
+    stage_open(&s, backend, loops);
+    party_init(&server, &s, WAWO_SERVER);
+    server.hook = hook_stop_late;
+    server.arg = &gate;
+    party_start(&server);
+    one = kit_connect(server.port);
+    kit_write(one, "x", 1);
+    KIT_UNTIL(wawo_load(&gate.entered) != 0);
+    two = kit_connect(server.port);
+    kit_write(two, "x", 1);
+    wawo_store(&gate.go, 1);
+    answered(one);
+    answered(two);
+    kit_close(one);
+    kit_close(two);
+    party_wait(&server, WAWO_ON_SHUTDOWN, 1);
+    ASSERT_EQ(party_count(&server, WAWO_ON_CLOSE), 2u);
+    close_both(&s, &server);
+}
+
+TEST_EACH_BACKEND(accepted_as_the_stop_comes_one_loop, backend)
+{
+    accepted_as_the_stop_comes(backend, 1);
+}
+
+TEST_EACH_BACKEND(accepted_as_the_stop_comes_two_loops, backend)
+{
+    accepted_as_the_stop_comes(backend, 2);
+}
+
 TEST_EACH_BACKEND(full_closes, backend)
 {
     struct stage s;

@@ -77,12 +77,18 @@ struct wawo_branch *wawo_endpoint_branch(struct wawo_endpoint *e, const struct w
 
 /* ---- booking ---- */
 
-int wawo_endpoint_book(struct wawo_endpoint *e, struct wawo_branch *b, const struct wawo_addr *peer)
+/* Under the lock. */
+static bool drained(const struct wawo_endpoint *e)
+{
+    return e->stopping && e->stop_at_ns <= wawo_os_now_ns();
+}
+
+static int book(struct wawo_endpoint *e, struct wawo_branch *b, const struct wawo_addr *peer, bool late)
 {
     int err = 0;
 
     wawo_mutex_lock(&e->lock);
-    if (e->stopping)
+    if (wawo_unlikely(e->stopping) && (!late || drained(e)))
         err = WAWO_ECLOSED;
     else if (wawo_load_relaxed(&e->count) >= e->options.max_connections)
         err = WAWO_ENOBUFS;
@@ -95,6 +101,26 @@ int wawo_endpoint_book(struct wawo_endpoint *e, struct wawo_branch *b, const str
     }
     wawo_mutex_unlock(&e->lock);
     return err;
+}
+
+int wawo_endpoint_book(struct wawo_endpoint *e, struct wawo_branch *b, const struct wawo_addr *peer)
+{
+    return book(e, b, peer, false);
+}
+
+int wawo_endpoint_book_late(struct wawo_endpoint *e, struct wawo_branch *b, const struct wawo_addr *peer)
+{
+    return book(e, b, peer, true);
+}
+
+bool wawo_endpoint_over(struct wawo_endpoint *e)
+{
+    bool over;
+
+    wawo_mutex_lock(&e->lock);
+    over = drained(e);
+    wawo_mutex_unlock(&e->lock);
+    return over;
 }
 
 void wawo_endpoint_leave(struct wawo_endpoint *e, const struct wawo_addr *peer)

@@ -78,8 +78,12 @@ static inline int wawo_endpoint_seal(const struct wawo_endpoint *e, const struct
 /* Books a connection on a branch: WAWO_ECLOSED when stopping, WAWO_ENOBUFS at max_connections; with a peer that is to be
  * counted, WAWO_EREFUSED at max_per_address, WAWO_ENOMEM. Any thread. */
 int wawo_endpoint_book(struct wawo_endpoint *e, struct wawo_branch *b, const struct wawo_addr *peer);
+/* The same for one that was accepted, on a branch that is not done: it may still come while the endpoint drains. */
+int wawo_endpoint_book_late(struct wawo_endpoint *e, struct wawo_branch *b, const struct wawo_addr *peer);
 /* A counted peer is gone; before the booking is taken back. NULL: none was counted. Any thread. */
 void wawo_endpoint_leave(struct wawo_endpoint *e, const struct wawo_addr *peer);
+/* Stopping, and what is left of the drain is not for connections any more. Any thread. */
+bool wawo_endpoint_over(struct wawo_endpoint *e);
 /* Takes the booking back: the connection is gone, or came to nothing. Loop. */
 void wawo_branch_unbook(struct wawo_branch *b);
 /* The same for what is assigned but no connection: a listener. Loop. */

@@ -73,7 +73,7 @@ static void adopt(struct wawo_call *call, struct wawo_loop *loop, bool dead)
 
     (void)loop;
     wawo_net_room(a->branch->net);
-    if (dead || a->branch->stopping)
+    if (dead || (a->branch->stopping && wawo_endpoint_over(a->branch->endpoint)))
         give_up(a->branch, a->fd, &a->peer);
     else
         establish(a->branch, a->fd, &a->peer);
@@ -132,6 +132,10 @@ static bool place(struct wawo_listener *l, int fd, const struct wawo_addr *peer)
     struct wawo_branch *target = wawo_endpoint_branch(e, to);
     int err = wawo_endpoint_book(e, target, peer);
 
+    if (wawo_unlikely(err == WAWO_ECLOSED)) {
+        target = b; /* another branch may be done */
+        err = wawo_endpoint_book_late(e, b, peer);
+    }
     if (err == WAWO_ENOBUFS)
         return false;
     if (err == WAWO_EREFUSED)
@@ -201,8 +205,9 @@ void wawo_listener_done(struct wawo_listener *l, struct wawo_done *d)
     if (d->error != 0) {
         if (!l->branch->stopping)
             pause_accepting(l, true);
-    } else if (l->branch->stopping) {
-        wawo_os_close(d->fd);
+    } else if (l->branch->stopping) { /* it came before the stop did */
+        if (!place(l, d->fd, &d->peer))
+            reject(l, d->fd);
     } else {
         accepted(l, d->fd, &d->peer);
     }
