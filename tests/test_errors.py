@@ -13,7 +13,7 @@ from wawo.errors import close_error, start_error
 
 
 @pytest.mark.parametrize(
-    "name", ["FrameTooBig", "ProtocolError", "SendBufferFull", "StartError", "StateError", "WawoError"]
+    "name", ["FrameInvalid", "FrameTooBig", "ProtocolError", "SendBufferFull", "StartError", "StateError", "WawoError"]
 )
 def test_one_tree(name: str) -> None:
     assert issubclass(getattr(wawo, name), wawo.WawoError)
@@ -64,3 +64,13 @@ def test_close_error() -> None:
     refused = close_error(wawo.Operation.RECEIVE, errno.ECANCELED, 0)
     assert isinstance(refused, OSError)
     assert "OnReceive" in str(refused)
+
+
+@pytest.mark.parametrize(("cls", "number"), [(wawo.FrameTooBig, errno.EMSGSIZE), (wawo.FrameInvalid, errno.EBADMSG)])
+def test_what_cannot_be_sent_is_a_value_error(cls: type[wawo.ProtocolError], number: int) -> None:
+    error = cls()
+    assert isinstance(error, ValueError)
+    assert isinstance(error, wawo.ProtocolError)
+    assert error.errno == number
+    assert str(error)
+    assert str(cls("text")) == "text"

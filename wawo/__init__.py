@@ -17,25 +17,44 @@ from .errors import (
     StateError,
     WawoError,
 )
-from .framing import Framing, LengthPrefixed, Raw
+from .framing import (
+    Between,
+    Delimited,
+    Fixed,
+    Framing,
+    LengthField,
+    LengthPrefixed,
+    Pack,
+    Pull,
+    Raw,
+    WawoPacket,
+)
 from .iopool import IoPool
 from .listener import Listener
 from .options import Options
+from .protocol import Protocol
 from .server import TcpServer
 
 __all__ = [
+    "Between",
     "Component",
     "Connection",
+    "Delimited",
+    "Fixed",
     "FrameInvalid",
     "FrameTooBig",
     "Framing",
     "HandleResult",
     "IoPool",
+    "LengthField",
     "LengthPrefixed",
     "Listener",
     "Operation",
     "Options",
+    "Pack",
+    "Protocol",
     "ProtocolError",
+    "Pull",
     "Raw",
     "SendBufferFull",
     "ServiceState",
@@ -45,5 +64,6 @@ __all__ = [
     "TcpClient",
     "TcpServer",
     "WawoError",
+    "WawoPacket",
     "__version__",
 ]

@@ -6,7 +6,7 @@ import errno
 import threading
 import weakref
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ._runs import Run, in_callback, wait_for
 from .component import Component, check_target
@@ -102,7 +102,7 @@ class TcpClient(Component):
         conn = self.connection
         return 0 if conn is None else conn.pending
 
-    def send(self, data: Buffer) -> bool:
+    def send(self, data: Buffer | Any) -> bool:
         """``Connection.send``: True if accepted, False (nothing queued) when there is no open connection.
 
         Raises SendBufferFull past a limit, with nothing queued.

@@ -15,7 +15,7 @@ from ._runs import Run, in_callback
 from ._sockets import check_unix, is_unix
 from .connection import Connection
 from .errors import ServiceState, StateError, WawoError, start_error
-from .framing import Framing, Raw, check_framing
+from .framing import AnyFraming, Raw, check_framing, native_framing
 from .iopool import IoPool, default_threads
 from .listener import Listener, overridden
 from .options import SERVERS_ONLY, Options, check_integer, check_seconds, make_options
@@ -82,9 +82,9 @@ class Component:
     """The base of TcpServer, TcpAgent and TcpClient; not made by itself.
 
     ``listener`` is an instance of a subclass of Listener, or ``Listener(OnReceive=function, ...)``. ``framing`` cuts
-    the stream into messages (Raw: not at all). ``io`` is an IoPool to share; without it each run has its own threads.
-    All other keywords are options: see Options for units, defaults and ranges. Wrong ones raise TypeError or
-    ValueError here, not later.
+    the stream into messages (Raw: not at all); it is one of the native framings, or a subclass of Protocol. ``io`` is
+    an IoPool to share; without it each run has its own threads. All other keywords are options: see Options for units,
+    defaults and ranges. Wrong ones raise TypeError or ValueError here, not later.
 
     Every method may be called from any thread. Dropping the last reference to a running component stops it, with a
     ResourceWarning. A running component does not keep the program alive; ``wait`` does. After fork the components of
@@ -98,7 +98,7 @@ class Component:
         self,
         listener: Listener,
         *,
-        framing: Framing = _RAW,
+        framing: AnyFraming = _RAW,
         io: IoPool | None = None,
         **options: Unpack[OptionNames],
     ) -> None:
@@ -127,7 +127,7 @@ class Component:
         return self._listener
 
     @property
-    def framing(self) -> Framing:
+    def framing(self) -> AnyFraming:
         """The framing that it was made with."""
         return self._framing
 
@@ -239,7 +239,7 @@ class Component:
         native = {name: callback for name, callback in callbacks.items() if name != "OnPrepareListen"}
         options = self._options
         pool = self._io or IoPool(self._threads, backend=options.backend, pool_memory=options.pool_memory)
-        return run.open(self._role, native, options, self._framing._native(), pool, self._io is None)
+        return run.open(self._role, native, options, native_framing(self._framing), pool, self._io is None)
 
     def _forked(self) -> None:
         self._lock = threading.RLock()
@@ -260,7 +260,7 @@ class Hub(Component):
         endpoint = self._endpoint
         return None if endpoint is None or not 0 < id < 2**64 else endpoint.connection(id)
 
-    def send(self, id: int, data: Buffer) -> bool:
+    def send(self, id: int, data: Buffer | Any) -> bool:
         """``Connection.send`` by id: True if accepted, False if there is no such connection or it is closing.
 
         Raises SendBufferFull past a limit, with nothing queued.

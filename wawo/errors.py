@@ -73,7 +73,8 @@ class FrameTooBig(ProtocolError, ValueError):
 class FrameInvalid(ProtocolError, ValueError):
     """``send`` was given a message that the framing cannot carry; nothing was queued, the connection goes on.
 
-    It holds the framing's own delimiter, has not the size that is fixed, or its length field says another size.
+    It holds the framing's own delimiter, has not the size that is fixed, its length field says another size, or it is
+    empty where that cannot be.
     """
 
     def __init__(self, message: str = "the framing cannot carry this message", errno: int = errno.EBADMSG) -> None:
@@ -192,7 +193,7 @@ _REFUSERS = {
     Operation.ACCEPT: "OnAccept or OnHandShake",
     Operation.CONNECT: "OnPrepareConnect, OnConnect or OnHandShake",
     Operation.SEND: "OnSend",
-    Operation.RECEIVE: "OnReceive",
+    Operation.RECEIVE: "OnReceive or decode",
 }
 
 

@@ -117,7 +117,8 @@ class Listener:
     def OnReceive(self, conn: Connection, data: Any) -> HandleResult | None:
         """Data has come: ``bytes``, or with ``view=True`` a read-only ``memoryview`` that is safe to keep.
 
-        With Raw framing a piece of any size, else one whole message. ERROR: ``OnClose(conn, RECEIVE, ECANCELED)``.
+        With Raw framing a piece of any size, else one whole message; with Pull the number of bytes that lie unread, for
+        ``conn.fetch(n)``; with a Protocol what its ``decode`` made. ERROR: ``OnClose(conn, RECEIVE, ECANCELED)``.
         """
 
     def OnSend(self, conn: Connection, length: int) -> HandleResult | None:

@@ -118,7 +118,7 @@ cdef void decode_failed(Endpoint ep, const wawo_event *e, Connection conn, objec
     """A ProtocolError is the peer's fault and ends the connection as a bad native frame does; all else is a bug."""
     if isinstance(error, PROTOCOL_ERROR):
         conn.codec.failure = error
-        wawo_share_refuse(e.share, WAWO_OP_RECEIVE, -WAWO_EBADMSG)
+        wawo_share_refuse(e.share, WAWO_OP_RECEIVE, -WAWO_EMSGSIZE if error.errno == -WAWO_EMSGSIZE else -WAWO_EBADMSG)
     else:
         report(ep, conn, error, "decode", True)
         wawo_share_refuse(e.share, WAWO_OP_RECEIVE, -WAWO_ECANCELED)
