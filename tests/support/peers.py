@@ -119,6 +119,48 @@ def serving(listener: wawo.Listener, backend: str | None = None, **options: Any)
         yield server
 
 
+ROLES = ("server", "agent", "client")
+
+
+@contextlib.contextmanager
+def meeting(role: str, listener: wawo.Listener, backend: str, **options: Any) -> Iterator[Meeting]:
+    """A started component of that role with one connection, and the plain socket at the other end of it."""
+    with contextlib.ExitStack() as stack:
+        if role == "server":
+            server = stack.enter_context(serving(listener, backend, **options))
+            yield Meeting(server, stack.enter_context(dial(server)))
+            return
+        door = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+        door.settimeout(DEADLINE_S)
+        if role == "agent":
+            agent = stack.enter_context(wawo.TcpAgent(listener, backend=backend, **options))
+            agent.start()
+            agent.connect(*door.getsockname())
+        else:
+            client = stack.enter_context(wawo.TcpClient(listener, backend=backend, **options))
+            client.start(*door.getsockname())
+        peer, _ = door.accept()
+        stack.enter_context(peer)
+        peer.settimeout(DEADLINE_S)
+        yield Meeting(client if role == "client" else agent, peer)
+
+
+class Meeting(NamedTuple):
+    component: wawo.Component
+    peer: socket.socket
+
+    def send(self, *pieces: bytes) -> None:
+        """Send each piece so that it is a read of its own at the component, which has read all at the end."""
+        self.peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for piece in pieces:
+            before = self.component.stats()["bytes_in"]
+            self.peer.sendall(piece)
+            self._until_read(before + len(piece))
+
+    def _until_read(self, total: int) -> None:
+        eventually(lambda: self.component.stats()["bytes_in"] >= total)
+
+
 def dial(server: wawo.TcpServer, *, receive_buffer: int | None = None) -> socket.socket:
     """A plain socket connected to the server, with a deadline on everything."""
     sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
