@@ -29,6 +29,14 @@ from .framing import (
     Raw,
     WawoPacket,
 )
+from .hpsocket import (
+    TcpPackAgent,
+    TcpPackClient,
+    TcpPackServer,
+    TcpPullAgent,
+    TcpPullClient,
+    TcpPullServer,
+)
 from .iopool import IoPool
 from .listener import Listener
 from .options import Options
@@ -62,6 +70,12 @@ __all__ = [
     "StateError",
     "TcpAgent",
     "TcpClient",
+    "TcpPackAgent",
+    "TcpPackClient",
+    "TcpPackServer",
+    "TcpPullAgent",
+    "TcpPullClient",
+    "TcpPullServer",
     "TcpServer",
     "WawoError",
     "WawoPacket",
