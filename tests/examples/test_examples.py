@@ -46,8 +46,8 @@ def started(name: str, *words: str, cwd: Path) -> Iterator[subprocess.Popen[str]
 
 
 @contextlib.contextmanager
-def server(*words: str, cwd: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    with started("echo_server.py", "--port", "0", *words, cwd=cwd) as child:
+def server(*words: str, cwd: Path, name: str = "echo_server.py") -> Iterator[tuple[subprocess.Popen[str], str]]:
+    with started(name, "--port", "0", *words, cwd=cwd) as child:
         assert child.stdout is not None
         line = child.stdout.readline()
         found = re.fullmatch(r"listening on 127\.0\.0\.1 port (\d+)\n", line)
@@ -122,6 +122,48 @@ def test_agent_is_interrupted(tmp_path: Path) -> None:
                 out, err = child.communicate(timeout=DEADLINE_S)
     assert (child.returncode, err) == (1, "")
     assert out.startswith("interrupted\n1 connected, 1 open at the end, 0 failed\n")
+
+
+def test_hpsocket_server_and_agent(tmp_path: Path) -> None:
+    with server("--connections", "3", cwd=tmp_path, name="hpsocket_pull_server.py") as (child, port):
+        done = run("hpsocket_pull_agent.py", "--port", port, cwd=tmp_path)
+        said = [f"connection {number} said hello from an agent" for number in (1, 2, 3)]
+        assert (sorted(done.stdout.splitlines()), done.returncode, done.stderr) == ([*said, "shut down"], 0, "")
+        out, err = child.communicate(timeout=DEADLINE_S)
+    assert (child.returncode, err) == (0, "")
+    assert sorted(out.splitlines()) == ["accepted 127.0.0.1"] * 3 + ["closed CLOSE 0"] * 3 + ["shut down"]
+
+
+def test_hpsocket_server_is_interrupted_and_port_is_taken(tmp_path: Path) -> None:
+    with server(cwd=tmp_path, name="hpsocket_pull_server.py") as (child, port):
+        done = run("hpsocket_pull_server.py", "--port", port, cwd=tmp_path)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert f"cannot listen on 127.0.0.1 port {port}" in done.stderr
+        assert interrupt(child) == "\nshut down\n"
+
+
+def test_hpsocket_agent_without_a_server(nobody: str, tmp_path: Path) -> None:
+    done = run("hpsocket_pull_agent.py", "--port", nobody, "127.0.0.1", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "connection 1 failed: " in done.stdout
+    assert "Connection refused" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["1", "2", "3.5"], ["client: {'sum': 6.5, 'count': 3}", "server: closed"]),
+        (["--break", "1"], ["server: the checksum is wrong"]),
+    ],
+)
+def test_custom_protocol(words: list[str], said: list[str], tmp_path: Path) -> None:
+    done = run("custom_protocol.py", *words, cwd=tmp_path)
+    assert (done.returncode, done.stdout.splitlines(), done.stderr) == (0, said, "")
+
+
+def test_pack_request_response(tmp_path: Path) -> None:
+    done = run("pack_request_response.py", "--connections", "3", "--requests", "50", cwd=tmp_path)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "150 responses, 0 missing\n", "")
 
 
 @pytest.mark.parametrize("file", sorted(EXAMPLES.glob("*.py")), ids=lambda file: file.name)
