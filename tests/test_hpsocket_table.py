@@ -1,0 +1,179 @@
+"""docs/hpsocket.md names all that the TCP components of HP-Socket have, and every word that it answers with exists."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+import ssl
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+import wawo
+from wawo.listener import PARAMETERS
+from wawo.options import OPTION_NAMES
+
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "hpsocket.md"
+
+
+def accessors(*names: str) -> list[str]:
+    return [f"{verb}{name}" for name in names for verb in ("Set", "Get")]
+
+
+SSL = [
+    "SetupSSLContext",
+    "SetupSSLContextByMemory",
+    "CleanupSSLContext",
+    "StartSSLHandShake",
+    "SetSSLAutoHandShake",
+    "IsSSLAutoHandShake",
+    *accessors("SSLCipherList"),
+    "GetSSLSessionInfo",
+]
+TCP = ["SendSmallFile", *accessors("SocketBufferSize", "KeepAliveTime", "KeepAliveInterval"), "SetNoDelay", "IsNoDelay"]
+LISTENER = ["OnHandShake", "OnReceive", "OnSend", "OnClose"]
+
+# What the interfaces declare, by the heading under which the page has it; 4.x to 6.0.
+INTERFACES: dict[str, list[str]] = {
+    "Server and agent: methods (IComplexSocket)": [
+        *("Stop", "Send", "SendPackets", "PauseReceive", "Disconnect", "Wait"),
+        *("DisconnectLongConnections", "DisconnectSilenceConnections"),
+    ],
+    "Server and agent: properties (IComplexSocket)": [
+        *accessors("ConnectionExtra", "ReuseAddressPolicy", "SendPolicy", "OnSendSyncPolicy", "MaxConnectionCount"),
+        *accessors("FreeSocketObjLockTime", "FreeSocketObjPool", "FreeBufferObjPool", "FreeSocketObjHold"),
+        *accessors("FreeBufferObjHold", "WorkerThreadCount"),
+        *("SetMarkSilence", "IsMarkSilence", "IsSecure", "HasStarted", "GetState", "GetConnectionCount"),
+        *("GetAllConnectionIDs", "GetConnectPeriod", "GetSilencePeriod", "GetLocalAddress", "GetRemoteAddress"),
+        *("GetLastError", "GetLastErrorDesc", "GetPendingDataLength", "IsPauseReceive", "IsConnected"),
+    ],
+    "Server (IServer, ITcpServer)": [
+        *("Start", "GetListenAddress", "AddSSLContext", "AddSSLContextByMemory", "BindSSLServerName"),
+        *accessors("AcceptSocketCount", "SocketListenQueue"),
+        *TCP,
+        *SSL,
+    ],
+    "Agent (IAgent, ITcpAgent)": [
+        *("Start", "Connect", "ConnectWithExtra", "GetRemoteHost", "SetReuseAddress", "IsReuseAddress"),
+        *accessors("SyncConnectTimeout"),
+        *TCP,
+        *SSL,
+    ],
+    "Client (IClient, ITcpClient)": [
+        *("Start", "Stop", "Send", "SendPackets", "PauseReceive", "Wait", "IsSecure", "HasStarted", "GetState"),
+        *("GetLastError", "GetLastErrorDesc", "GetConnectionID", "GetLocalAddress", "GetRemoteHost"),
+        *("GetPendingDataLength", "IsPauseReceive", "IsConnected"),
+        *accessors("Extra", "ReuseAddressPolicy", "FreeBufferPoolSize", "FreeBufferPoolHold", "SyncConnectTimeout"),
+        *TCP,
+        *SSL,
+    ],
+    "Pull and pack (IPullSocket, IPullClient, IPackSocket, IPackClient)": [
+        *("Fetch", "Peek"),
+        *accessors("MaxPackSize", "PackHeaderFlag"),
+    ],
+    "Listener": [*LISTENER, "OnPrepareListen", "OnAccept", "OnPrepareConnect", "OnConnect", "OnShutdown"],
+}
+CLASSES = [
+    f"{kind}Tcp{model}{role}"
+    for kind in "CI"
+    for model in ("", "Pull", "Pack")
+    for role in ("Server", "Agent", "Client")
+]
+
+
+class Row(NamedTuple):
+    heading: str
+    theirs: list[str]
+    ours: list[str]
+    notes: str
+
+
+def rows() -> Iterator[Row]:
+    heading = ""
+    for line in PAGE.read_text(encoding="utf-8").splitlines():
+        if line.startswith("## "):
+            heading = line[3:]
+        if line.startswith("| `"):
+            cells = [cell.strip() for cell in line.strip("|").split("|")]
+            assert len(cells) == 3, line
+            theirs, ours = (re.findall(r"`([^`]+)`", cell) for cell in cells[:2])
+            assert bool(ours) != (cells[1] == "none"), line
+            yield Row(heading, theirs, ours, cells[2])
+
+
+ROWS = list(rows())
+WORDS = sorted({word for row in ROWS for word in [*row.ours, *re.findall(r"`(\w+=|[\w.]+\.[\w.=()]+)`", row.notes)]})
+
+
+@pytest.mark.parametrize("heading", INTERFACES)
+def test_no_name_is_missing(heading: str) -> None:
+    found = [name for row in ROWS if row.heading == heading for name in row.theirs]
+    assert sorted(found) == sorted(INTERFACES[heading])
+
+
+def test_no_class_is_missing() -> None:
+    found = {name for row in ROWS if row.heading == "Components" for name in row.theirs}
+    assert set(CLASSES) <= found
+
+
+def test_where_there_is_none_the_page_says_why() -> None:
+    assert [row.theirs for row in ROWS if not row.ours and not row.notes] == []
+
+
+ROOTS: dict[str, list[Any]] = {
+    "server": [wawo.TcpServer],
+    "agent": [wawo.TcpAgent],
+    "client": [wawo.TcpClient],
+    "component": [wawo.TcpServer, wawo.TcpAgent],
+    "conn": [wawo.Connection],
+    "wawo": [wawo],
+    "ssl": [ssl],
+}
+
+
+def attribute(root: Any, path: str) -> Any:
+    for name in path.split("."):
+        root = getattr(root, name)
+        if name == "connection" and isinstance(root, property):
+            root = wawo.Connection
+    return root
+
+
+def keywords(function: Any) -> set[str]:
+    if function is wawo.Listener:
+        return set(PARAMETERS)
+    try:
+        return set(inspect.signature(function).parameters)
+    except ValueError:  # compiled: the stub knows
+        stub = Path(wawo.__file__).with_name("_core") / "_connection.pyi"
+        names = [node for node in ast.walk(ast.parse(stub.read_text())) if isinstance(node, ast.FunctionDef)]
+        given = next(node for node in names if node.name == function.__name__).args
+        return {arg.arg for arg in [*given.posonlyargs, *given.args, *given.kwonlyargs]}
+
+
+@pytest.mark.parametrize("word", WORDS)
+def test_every_word_of_ours_exists(word: str) -> None:
+    """`server.start(sock=)`, `conn.extra`, `max_connections=`, `OnReceive(conn, data)`, `wawo.Pack.flag`."""
+    callback = re.fullmatch(r"(On\w+)\((.*)\)", word)
+    if callback is not None:
+        assert tuple(callback[2].split(", ")) == PARAMETERS[callback[1]]
+        return
+    if word.endswith("="):
+        assert word[:-1] in {*OPTION_NAMES, *inspect.signature(wawo.Component).parameters}
+        return
+    found = re.fullmatch(r"(\w+)\.([\w.]+)(?:\(([\w=, ]*)\))?", word)
+    assert found is not None, word
+    for root in ROOTS[found[1]]:
+        value = attribute(root, found[2])
+        for name in re.findall(r"\w+(?==)", found[3] or ""):
+            assert name in keywords(value), name
+
+
+def test_words_in_the_text_exist_too() -> None:
+    text = "\n".join(line for line in PAGE.read_text(encoding="utf-8").splitlines() if not line.startswith("|"))
+    for word in re.findall(r"`((?:server|agent|client|conn|component)\.\w+(?:\(\w+=\))?|\w+=)`", text):
+        if word != "name=":
+            test_every_word_of_ours_exists(word)
