@@ -15,6 +15,51 @@ class Echo(wawo.Listener):
         conn.send(data)
 
 
+class PullEcho(wawo.Listener):
+    def OnReceive(self, conn: wawo.Connection, length: int) -> None:
+        data = conn.fetch(length)
+        assert data is not None
+        conn.send(data)
+
+
+class LengthProtocol(wawo.Protocol):
+    """LengthPrefixed(4) once more, in Python."""
+
+    def __init__(self) -> None:
+        self.rest = b""
+
+    def decode(self, data: bytes) -> list[bytes]:
+        data = self.rest + data
+        messages = []
+        at = 0
+        while len(data) - at >= 4:
+            end = at + 4 + int.from_bytes(data[at : at + 4], "big")
+            if end > len(data):
+                break
+            messages.append(data[at + 4 : end])
+            at = end
+        self.rest = data[at:]
+        return messages
+
+    def encode(self, message: bytes) -> bytes:
+        return len(message).to_bytes(4, "big") + message
+
+
+FRAMINGS: dict[str, Any] = {
+    "raw": wawo.Raw(),
+    "length": wawo.LengthPrefixed(4),
+    "field": wawo.LengthField(offset=2, size=2),
+    "varint": wawo.LengthPrefixed("varint"),
+    "pack": wawo.Pack(),
+    "delimited": wawo.Delimited(b"\r\n"),
+    "between": wawo.Between(b"<<", b">>"),
+    "fixed": wawo.Fixed(64),
+    "packet": wawo.WawoPacket(),
+    "pull": wawo.Pull(),
+    "protocol": LengthProtocol,
+}
+
+
 def burn() -> None:
     n = 0
     while True:
@@ -25,7 +70,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=0)
-    parser.add_argument("--framing", choices=("raw", "length"), default="raw")
+    parser.add_argument("--framing", choices=tuple(FRAMINGS), default="raw")
     parser.add_argument("--threads", type=int, default=1, help="loops")
     parser.add_argument("--view", action="store_true", help="deliver memoryviews instead of bytes")
     parser.add_argument("--burn", action="store_true", help="run a CPU-bound Python thread beside the loops")
@@ -39,8 +84,8 @@ def main() -> None:
     if options.burn:
         threading.Thread(target=burn, daemon=True).start()
     server = wawo.TcpServer(
-        Echo(),
-        framing=wawo.LengthPrefixed(4) if options.framing == "length" else wawo.Raw(),
+        PullEcho() if options.framing == "pull" else Echo(),
+        framing=FRAMINGS[options.framing],
         io_threads=options.threads,
         view=options.view,
         max_connections=20000,
