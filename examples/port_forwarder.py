@@ -1,8 +1,8 @@
 """A TCP port forwarder: what comes to one port goes to another host and port, and back.
 
-Shows a server and an agent on the same loop (IoPool), two connections joined by `extra`, and back-pressure: whoever sends
-faster than the other side takes is paused, so the memory in use stays near the water marks. With view=True a forwarded
-byte is never copied by Python.
+Shows a server and an agent on the same loop (IoPool), two connections joined by `extra`, and back-pressure: whoever
+sends faster than the other side takes is paused, so the memory in use stays near the water marks. With view=True a
+forwarded byte is never copied by Python.
 
     python examples/echo_server.py --port 5555 &
     python examples/port_forwarder.py --port 5556 --to 127.0.0.1:5555

@@ -174,7 +174,7 @@ work(start)
 
 
 def test_hot_restart(backend: str, tmp_path: Path) -> None:
-    """The old process hands its listener on (send_fds) and stops with a drain: each peer is served by one of the two."""
+    """The old process hands its listener on (send_fds) and stops with a drain: each peer is served by one of them."""
     failures: list[BaseException] = []
     served = [0]
     enough = threading.Event()

@@ -77,6 +77,12 @@ def test_echo_through_it(tmp_path: Path) -> None:
             assert peer.recv(5, socket.MSG_WAITALL) == b"hello"
 
 
+def talk(port: int) -> None:
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as peer:
+        peer.sendall(b"hello")
+        peer.recv(1)
+
+
 def test_nobody_at_the_other_end(tmp_path: Path) -> None:
     with socket.socket() as dead:
         dead.bind(("127.0.0.1", 0))
@@ -85,9 +91,5 @@ def test_nobody_at_the_other_end(tmp_path: Path) -> None:
             assert child.stdout is not None
             found = re.search(r"port (\d+) to", child.stdout.readline())
             assert found is not None
-            with (
-                pytest.raises(ConnectionError),
-                socket.create_connection(("127.0.0.1", int(found[1])), timeout=10) as peer,
-            ):
-                peer.sendall(b"hello")
-                peer.recv(1)
+            with pytest.raises(ConnectionError):
+                talk(int(found[1]))
