@@ -219,6 +219,47 @@ def test_decode_on_the_loop_and_encode_where_it_is_sent(backend: str) -> None:
     assert len(threads["decode"]) == 1
 
 
+@pytest.mark.threads
+def test_first_needed_on_several_threads_at_once(backend: str) -> None:
+    """They use one object, which is decode's too."""
+    used: set[int] = set()
+    ready = threading.Barrier(4)
+
+    class Noted(Lines):
+        def decode(self, data: bytes) -> Iterable[Any]:
+            used.add(id(self))
+            return super().decode(data)
+
+        def encode(self, message: Any) -> bytes:
+            used.add(id(self))
+            return super().encode(message)
+
+    def make() -> Noted:
+        made = Noted()
+        kept.append(made)  # so that no id comes twice
+        return made
+
+    kept: list[Noted] = []
+    log = Log()
+    with meeting("server", log, backend, framing=make) as (_, peer):
+        conn = log.conn()
+
+        def first_send() -> None:
+            ready.wait(10)
+            conn.send(1)
+
+        senders = [threading.Thread(target=first_send) for _ in range(3)]
+        for sender in senders:
+            sender.start()
+        ready.wait(10)
+        peer.sendall(b"1\n")
+        assert read(peer, 6) == b"1\n" * 3
+        log.until_count("OnReceive")
+        for sender in senders:
+            sender.join(10)
+    assert len(used) == 1
+
+
 # ---- what goes wrong ----
 
 
