@@ -8,47 +8,15 @@ import json
 import socket
 import threading
 import weakref
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
 from peers import ROLES, Log, dial, eventually, meeting, read, read_all, serving
+from protocols import Bytewise, Lines, letters
 
 import wawo
-from wawo import HandleResult, Operation, ProtocolError
-
-
-class Lines(wawo.Protocol):
-    """Lines of JSON."""
-
-    def __init__(self) -> None:
-        self.rest = b""
-
-    def decode(self, data: bytes) -> Iterable[Any]:
-        *lines, self.rest = (self.rest + data).split(b"\n")
-        return map(json.loads, lines)
-
-    def encode(self, message: Any) -> bytes:
-        return json.dumps(message).encode() + b"\n"
-
-
-class Bytewise(wawo.Protocol):
-    """Each byte is a message; some of them do something else."""
-
-    def decode(self, data: bytes) -> Iterator[str]:
-        for letter in data.decode():
-            if letter == "!":
-                raise ProtocolError("no shouting")
-            if letter == "#":
-                raise ProtocolError("too long", errno.EMSGSIZE)
-            if letter == "?":
-                raise LookupError("what?")
-            yield letter
-
-
-def letters(log: Log) -> str:
-    return "".join(call.values[0] for call in log.calls if call.name == "OnReceive")
-
+from wawo import Operation, ProtocolError
 
 MESSAGES = [{"a": 1}, [1, 2, "three"], "text", 7, None, 1.5, [], {"deep": [{"er": None}]}]
 
@@ -219,6 +187,47 @@ def test_decode_on_the_loop_and_encode_where_it_is_sent(backend: str) -> None:
     assert len(threads["decode"]) == 1
 
 
+@pytest.mark.threads
+def test_first_needed_on_several_threads_at_once(backend: str) -> None:
+    """They use one object, which is decode's too."""
+    used: set[int] = set()
+    ready = threading.Barrier(4)
+
+    class Noted(Lines):
+        def decode(self, data: bytes) -> Iterable[Any]:
+            used.add(id(self))
+            return super().decode(data)
+
+        def encode(self, message: Any) -> bytes:
+            used.add(id(self))
+            return super().encode(message)
+
+    def make() -> Noted:
+        made = Noted()
+        kept.append(made)  # so that no id comes twice
+        return made
+
+    kept: list[Noted] = []
+    log = Log()
+    with meeting("server", log, backend, framing=make) as (_, peer):
+        conn = log.conn()
+
+        def first_send() -> None:
+            ready.wait(10)
+            conn.send(1)
+
+        senders = [threading.Thread(target=first_send) for _ in range(3)]
+        for sender in senders:
+            sender.start()
+        ready.wait(10)
+        peer.sendall(b"1\n")
+        assert read(peer, 6) == b"1\n" * 3
+        log.until_count("OnReceive")
+        for sender in senders:
+            sender.join(10)
+    assert len(used) == 1
+
+
 # ---- what goes wrong ----
 
 
@@ -361,117 +370,3 @@ def test_ends_inside_a_message(backend: str) -> None:
         assert read_all(peer) == b"[1]\n"
         log.until_count("OnClose")
     assert log.closes() == [(Operation.CLOSE, 0)]
-
-
-# ---- stopping in the middle ----
-
-
-@pytest.mark.parametrize("role", ROLES)
-def test_pause_in_the_middle(backend: str, role: str) -> None:
-    """The rest of what one decode made waits, and comes on resume before what came meanwhile."""
-    log = Log(OnReceive=lambda conn, letter: conn.pause() if letter in "bcg" else None)
-    with meeting(role, log, backend, framing=Bytewise) as met:
-        met.send(b"abcde")
-        for seen in ("ab", "abc"):
-            log.until(lambda seen=seen: letters(log) == seen and log.conn().paused)
-            met.peer.sendall(b"fg" if seen == "ab" else b"hi")
-            log.conn().resume()
-        log.until(lambda: letters(log) == "abcdefg" and log.conn().paused)
-        log.conn().resume()
-        log.until(lambda: letters(log) == "abcdefghi")
-        met.peer.shutdown(socket.SHUT_WR)
-        log.until_count("OnClose")
-    assert log.closes() == [(Operation.CLOSE, 0)]
-
-
-@pytest.mark.parametrize("role", ROLES)
-def test_paused_at_the_end_of_the_stream(backend: str, role: str) -> None:
-    """The FIN comes after what waits."""
-    log = Log(OnReceive=lambda conn, letter: conn.pause())
-    with meeting(role, log, backend, framing=Bytewise) as (_, peer):
-        peer.sendall(b"abcd")
-        peer.shutdown(socket.SHUT_WR)
-        for count in range(1, 5):
-            log.until_count("OnReceive", count)
-            log.until(lambda: log.conn().paused)
-            assert log.count("OnClose") == 0
-            log.conn().resume()
-        log.until_count("OnClose")
-    assert letters(log) == "abcd"
-    assert log.closes() == [(Operation.CLOSE, 0)]
-
-
-def test_paused_and_resumed_in_one_callback(backend: str) -> None:
-    def both(conn: wawo.Connection, letter: str) -> None:
-        conn.pause()
-        conn.resume()
-
-    log = Log(OnReceive=both)
-    with meeting("server", log, backend, framing=Bytewise) as met:
-        met.send(b"abc", b"def")
-        log.until(lambda: letters(log) == "abcdef")
-
-
-def test_paused_where_it_then_fails(backend: str) -> None:
-    """The error comes when its turn has come."""
-    log = Log(OnReceive=lambda conn, letter: conn.pause())
-    with meeting("server", log, backend, framing=Bytewise) as (_, peer):
-        peer.sendall(b"ab!")
-        for count in (1, 2):
-            log.until_count("OnReceive", count)
-            assert log.count("OnClose") == 0
-            log.until(lambda: log.conn().paused)
-            log.conn().resume()
-        assert read_all(peer) == b""
-        peer.close()
-        log.until_count("OnClose")
-    assert log.closes() == [(Operation.RECEIVE, errno.EBADMSG)]
-
-
-@pytest.mark.parametrize("role", ROLES)
-@pytest.mark.parametrize(
-    ("end", "operation", "error"),
-    [
-        (lambda conn: conn.close(), Operation.CLOSE, 0),
-        (lambda conn: conn.abort(), Operation.CLOSE, 0),
-        (lambda conn: HandleResult.ERROR, Operation.RECEIVE, errno.ECANCELED),
-    ],
-)
-def test_close_in_the_middle(backend: str, role: str, end: Any, operation: Operation, error: int) -> None:
-    """The rest is dropped and only OnClose follows."""
-    log = Log(OnReceive=lambda conn, letter: end(conn) if letter == "b" else None)
-    with meeting(role, log, backend, framing=Bytewise) as (_, peer):
-        peer.sendall(b"abcde!")
-        log.until_count("OnReceive", 2)
-        try:
-            assert read_all(peer) == b""
-        except ConnectionResetError:
-            pass
-        peer.close()
-        log.until_count("OnClose")
-    assert letters(log) == "ab"
-    assert log.closes() == [(operation, error)]
-    assert log.names()[-2:] == ["OnClose", "OnShutdown"]
-
-
-def test_closed_while_paused_in_the_middle(backend: str) -> None:
-    log = Log(OnReceive=lambda conn, letter: conn.pause())
-    with meeting("server", log, backend, framing=Bytewise) as (_, peer):
-        peer.sendall(b"abc")
-        log.until(lambda: log.conn().paused)
-        log.conn().close()
-        assert read_all(peer) == b""
-        peer.close()
-        log.until_count("OnClose")
-    assert letters(log) == "a"
-    assert log.closes() == [(Operation.CLOSE, 0)]
-
-
-def test_stopped_while_paused_in_the_middle(backend: str) -> None:
-    log = Log(OnReceive=lambda conn, letter: conn.pause())
-    with meeting("server", log, backend, framing=Bytewise) as (server, peer):
-        peer.sendall(b"abc")
-        log.until(lambda: log.conn().paused)
-        server.stop()
-    assert letters(log) == "a"
-    assert log.names()[-2:] == ["OnClose", "OnShutdown"]

@@ -81,8 +81,9 @@ cdef class Codec:
         """The Protocol of the connection, made on first need."""
         if self.protocol is None:
             made = self.make()
-            if self.protocol is None:  # else another thread was faster
-                self.protocol = made
+            with cython.critical_section(self):
+                if self.protocol is None:  # else another thread was faster
+                    self.protocol = made
         return self.protocol
 
 
