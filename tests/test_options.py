@@ -23,7 +23,7 @@ INTEGERS = {
     "pool_memory": (1 << 20, TIB),
 }
 SECONDS = {"close_timeout": True, "connect_timeout": False, "slow_callback": False}
-BOOLEANS = ("view", "auto_pause", "no_delay", "reuse_port", "reuse_address", "dual_stack")
+BOOLEANS = ("view", "auto_pause", "no_delay", "proxy_protocol", "reuse_port", "reuse_address", "dual_stack")
 
 
 def test_defaults() -> None:
@@ -128,7 +128,7 @@ def test_component_names_nearest_option(cls: type[wawo.TcpServer]) -> None:
 
 
 @pytest.mark.parametrize("cls", [wawo.TcpAgent, wawo.TcpClient])
-@pytest.mark.parametrize(("name", "value"), [("max_connections_per_address", 5)])
+@pytest.mark.parametrize(("name", "value"), [("max_connections_per_address", 5), ("proxy_protocol", True)])
 def test_options_for_servers_are_refused_elsewhere(cls: type[wawo.TcpAgent], name: str, value: object) -> None:
     options: dict[str, Any] = {name: value}
     with pytest.raises(ValueError, match=f"{name} is for servers: a {cls.__name__} does not accept connections"):

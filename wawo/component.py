@@ -184,10 +184,10 @@ class Component:
     def stats(self) -> dict[str, Any]:
         """Native counters of this run, a snapshot without locks; after the end those of its last moment.
 
-        Among them: accepts, connects, closed, open, rejected (closed unseen; rejected_address of these for
-        max_connections_per_address), accept_pauses, messages_in, bytes_in (received), messages_out (accepted by send),
-        bytes_out (taken by the system). "loops" is a list with the counters of each loop, which other components on the
-        same IoPool share. Empty before the first start.
+        Among them: accepts, connects, closed, open, rejected (ended before OnAccept; of these rejected_address for
+        max_connections_per_address and rejected_proxy for a bad PROXY header), accept_pauses, messages_in, bytes_in
+        (received), messages_out (accepted by send), bytes_out (taken by the system). "loops" is a list with the
+        counters of each loop, which other components on the same IoPool share. Empty before the first start.
         """
         run = self._run
         return {} if run is None else run.counters()

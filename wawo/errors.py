@@ -13,7 +13,7 @@ class Operation(enum.IntEnum):
 
     UNKNOWN = 0
     ACCEPT = 1
-    """``OnAccept`` (or ``OnHandShake`` of an accepted connection) refused."""
+    """``OnAccept`` (or ``OnHandShake`` of an accepted connection) refused, or its PROXY header was bad."""
     CONNECT = 2
     """The connection was never made, or ``OnPrepareConnect``, ``OnConnect`` or the ``OnHandShake`` after it refused."""
     SEND = 3
@@ -56,7 +56,7 @@ class SendBufferFull(WawoError):
 
 
 class ProtocolError(WawoError):
-    """The peer broke the framing: EBADMSG for a bad frame, EMSGSIZE for one over its limit."""
+    """The peer broke the framing: EBADMSG for a bad frame or PROXY header, EMSGSIZE for a frame over its limit."""
 
     def __init__(self, message: str = "bad frame", errno: int = errno.EBADMSG) -> None:
         super().__init__(message)
@@ -197,17 +197,18 @@ _REFUSERS = {
 }
 
 
-def close_error(operation: int, number: int, gai_code: int) -> Exception | None:
+def close_error(operation: int, number: int, gai_code: int, fault: str | None = None) -> Exception | None:
     """The exception for ``Connection.error``: None after a clean end, else of the standard class for its cause.
 
-    ``operation`` and ``number`` are what ``OnClose`` gets; ``gai_code`` is not 0 when a name did not resolve.
+    ``operation`` and ``number`` are what ``OnClose`` gets; ``gai_code`` is not 0 when a name did not resolve; ``fault``
+    says what was wrong with what the peer sent, where that is known.
     """
     if gai_code != 0:
         return socket.gaierror(gai_code, _GAI_TEXTS.get(gai_code, "the host name does not resolve"))
     if number == 0:
         return None
     if number == errno.EBADMSG:
-        return ProtocolError("the peer sent a bad frame", number)
+        return ProtocolError(fault or "the peer sent a bad frame", number)
     if number == errno.EMSGSIZE:
         return ProtocolError("the peer sent a frame over the framing's max_size", number)
     text = os.strerror(number)
@@ -215,4 +216,6 @@ def close_error(operation: int, number: int, gai_code: int) -> Exception | None:
         text = f"ended by the listener in {_REFUSERS[Operation(operation)]}"
     elif number == errno.ETIMEDOUT and operation == Operation.CONNECT:
         text = "no answer within the connect timeout"
+    elif number == errno.ETIMEDOUT and operation == Operation.ACCEPT:
+        text = "no whole PROXY header within connect_timeout"
     return OSError(number, text)

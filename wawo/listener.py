@@ -132,6 +132,10 @@ class Listener:
 
         ``error`` is 0 after an ordinary end, else a value of the ``errno`` module; ``conn.error`` is the exception.
         Addresses and ``extra`` still answer, ``send`` returns False. The result is ignored.
+
+        With the option proxy_protocol also, without an OnAccept, for one whose header was bad: ``operation`` is ACCEPT,
+        ``error`` EBADMSG (malformed, or the stream ended inside it; ``conn.error`` is a ProtocolError that says what is
+        wrong), ETIMEDOUT (not whole within connect_timeout) or ECONNRESET; the addresses are those of the socket.
         """
 
     def OnShutdown(self, component: Any) -> HandleResult | None:

@@ -88,6 +88,7 @@ class OptionNames(TypedDict, total=False):
     max_pending_total: int
     pool_memory: int
     connect_timeout: float
+    proxy_protocol: bool
     reuse_port: bool
     reuse_address: bool
     dual_stack: bool
@@ -116,7 +117,8 @@ class Options:
     max_connections_per_address: int | None = None
     """Open connections of a server from one peer address: 1 to 5,000,000; None: any number. Those that are too many are
     closed unseen, whatever on_full says, and counted in stats() as rejected and rejected_address. The port does not
-    count, IPv4-mapped IPv6 is IPv4, unix sockets are not limited. Agents and clients refuse it with ValueError."""
+    count, IPv4-mapped IPv6 is IPv4, unix sockets are not limited; with proxy_protocol it is remote_address that counts,
+    once the header is there. Agents and clients refuse it with ValueError."""
 
     on_full: Literal["wait", "close"] = "wait"
     """At max_connections: "wait" leaves new peers in the system's queue, "close" accepts and closes them unseen."""
@@ -154,7 +156,18 @@ class Options:
     pauses and is counted, nothing is dropped. Not together with ``io=``."""
 
     connect_timeout: float = 10.0
-    """Seconds for a whole connect, name look-up and all addresses included: above 0, to 86,400."""
+    """Seconds for a whole connect, name look-up and all addresses included, and for the header of proxy_protocol: above
+    0, to 86,400."""
+
+    proxy_protocol: bool = False
+    """True: every connection to a server begins with a PROXY header, version 1 or 2 (HAProxy's proxy-protocol.txt), as
+    load balancers send it; remote_address and local_address are those of the header, or the real ones where it says
+    nothing (UNKNOWN, LOCAL, UNSPEC, datagrams, Unix sockets). Nothing is told before it is whole, then OnAccept comes;
+    data behind it goes to the framing. Until then a connection counts in ``count`` and max_connections, but is in no
+    list. A bad header, or none within connect_timeout, is an OnClose without an OnAccept (see there); a peer that ends
+    before its first byte is only counted. stats() has these in rejected and rejected_proxy. Version 2's extensions are
+    skipped, with at most 4,096 bytes behind its first 16. Anybody who can connect can send a header: let only the
+    proxies. Agents and clients refuse it with ValueError."""
 
     reuse_port: bool = False
     """Listen with one socket for each loop (SO_REUSEPORT); the system spreads the peers by address."""
@@ -175,7 +188,7 @@ class Options:
     def __post_init__(self) -> None:
         if self.io_threads is not None:
             check_integer("io_threads", self.io_threads, 1, 256)
-        for name in ("view", "auto_pause", "no_delay", "reuse_port", "reuse_address", "dual_stack"):
+        for name in ("view", "auto_pause", "no_delay", "proxy_protocol", "reuse_port", "reuse_address", "dual_stack"):
             check_boolean(name, getattr(self, name))
         check_integer("max_connections", self.max_connections, 1, 5_000_000)
         if self.max_connections_per_address is not None:
@@ -213,7 +226,7 @@ class Options:
             raise ValueError(f"max_pending ({self.max_pending:,}) must not be above {total}")
 
 
-SERVERS_ONLY = ("max_connections_per_address",)
+SERVERS_ONLY = ("max_connections_per_address", "proxy_protocol")
 """Options that agents and clients refuse, where they might be taken for something else."""
 
 OPTION_NAMES = tuple(field.name for field in dataclasses.fields(Options))

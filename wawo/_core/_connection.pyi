@@ -40,7 +40,7 @@ class Connection:
 
 def setup(
     *,
-    close_error: Callable[[int, int, int], Exception | None],
+    close_error: Callable[[int, int, int, str | None], Exception | None],
     send_buffer_full: type[Exception],
     frame_too_big: type[Exception],
     frame_invalid: type[Exception],

@@ -289,9 +289,13 @@ cdef class Connection:
     def error(self):
         cdef int operation = 0, gai = 0
         cdef int error = wawo_share_error(self.share, &operation, &gai)
+        cdef const char *fault
         if self.codec is not None and self.codec.failure is not None:
             return self.codec.failure
-        return CLOSE_ERROR(operation, error, gai) if error or gai else None
+        if not error and not gai:
+            return None
+        fault = wawo_share_fault(self.share)
+        return CLOSE_ERROR(operation, error, gai, None if fault == NULL else fault.decode())
 
     @property
     def component(self):

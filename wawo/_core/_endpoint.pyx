@@ -257,6 +257,7 @@ cdef read_options(wawo_options *o, options):
     o.max_connections = options.max_connections
     o.max_per_address = options.max_connections_per_address or 0
     o.close_when_full = options.on_full == "close"
+    o.proxy_protocol = options.proxy_protocol
     o.auto_pause = options.auto_pause
     o.no_delay = options.no_delay
     o.keepalive_idle_s, o.keepalive_interval_s = round(idle), round(interval)

@@ -112,6 +112,7 @@ cdef extern from "<wawo.h>" nogil:
         uint32_t max_connections
         uint32_t max_per_address
         bint close_when_full
+        bint proxy_protocol
         bint auto_pause
         bint no_delay
         int keepalive_idle_s
@@ -154,6 +155,7 @@ cdef extern from "<wawo.h>" nogil:
         uint64_t closed
         uint64_t rejected
         uint64_t rejected_address
+        uint64_t rejected_proxy
         uint64_t accept_pauses
         uint64_t receive_pauses
         uint64_t messages_in
@@ -188,6 +190,7 @@ cdef extern from "<wawo.h>" nogil:
         WAWO_HOST_TEXT
     int wawo_share_address(const wawo_share *s, bint local, char *host, int *family)
     int wawo_share_error(const wawo_share *s, int *operation, int *gai)
+    const char *wawo_share_fault(const wawo_share *s)
 
     enum:
         WAWO_LOAD_CONNECTIONS_MAX

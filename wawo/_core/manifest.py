@@ -45,6 +45,7 @@ NET = (
     "net/filter_frame.c",
     "net/filter_pull.c",
     "net/census.c",
+    "net/preamble.c",
     "net/endpoint.c",
     "net/listener.c",
     "net/dial.c",

@@ -23,7 +23,7 @@ enum wawo_event_kind {
     WAWO_ON_RECEIVE, /* ptr, len inside chunk */
     WAWO_ON_SEND,    /* len bytes were taken by the kernel */
     WAWO_ON_DRAIN,
-    WAWO_ON_CLOSE,   /* operation, error; the last of its connection */
+    WAWO_ON_CLOSE,   /* operation, error; the last of its connection, alone where its PROXY header was bad */
     WAWO_ON_SHUTDOWN, /* no connection: the endpoint has stopped */
     WAWO_EVENT_KINDS
 };
@@ -140,6 +140,7 @@ struct wawo_options {
     uint32_t max_connections;
     uint32_t max_per_address; /* connections that a server accepts of one address; 0: any */
     bool close_when_full; /* accept and close; else leave them in the backlog */
+    bool proxy_protocol;  /* a server's connections begin with a PROXY header, and have connect_timeout for it */
     bool auto_pause;
     bool no_delay;        /* connects; listeners hand theirs down */
     int keepalive_idle_s, keepalive_interval_s;
@@ -190,8 +191,9 @@ size_t wawo_endpoint_list(struct wawo_endpoint *e, struct wawo_share **out, size
     X(accepts, "connections accepted")                                                                                 \
     X(connects, "connections dialled and established")                                                                 \
     X(closed, "connections ended")                                                                                     \
-    X(rejected, "connections closed unseen: the component was full, out of memory, or one of those below")             \
+    X(rejected, "connections ended before ACCEPT: the component was full or out of memory, or one of those below")     \
     X(rejected_address, "of these: their address had max_connections_per_address")                                     \
+    X(rejected_proxy, "of these: without a good PROXY header in time")                                                 \
     X(accept_pauses, "times accepting stopped: full, or out of descriptors")                                           \
     X(receive_pauses, "times receiving paused: water mark or memory")                                                  \
     X(messages_in, "messages delivered or dropped unheard")                                                            \
@@ -253,6 +255,8 @@ enum { WAWO_HOST_TEXT = 120 };
 int wawo_share_address(const struct wawo_share *s, bool local, char host[WAWO_HOST_TEXT], int *family);
 /* How it ended: errno value, operation, resolver code. */
 int wawo_share_error(const struct wawo_share *s, int *operation, int *gai);
+/* What was wrong with what the peer sent, in words, where that is known, else NULL. */
+const char *wawo_share_fault(const struct wawo_share *s);
 
 /* ---- load: a closed loop of messages against an echo server, on an agent and a thread of its own ---- */
 

@@ -6,6 +6,7 @@
 #include "../base/err.h"
 #include "dial.h"
 #include "net.h"
+#include "preamble.h"
 
 static void timer_fired(struct wawo_timer *t);
 
@@ -51,7 +52,8 @@ int wawo_conn_open(struct wawo_conn *c, int fd, const struct wawo_addr *remote, 
     wawo_share_keep(s, local, remote);
     wawo_store_relaxed(&s->received_ns, net->loop->now_ns);
     wawo_store(&s->connected_ns, net->loop->now_ns);
-    net->loop->ops->attach(net->loop->backend, &c->sock, fd);
+    if (fd >= 0)
+        net->loop->ops->attach(net->loop->backend, &c->sock, fd);
     c->state = WAWO_CONN_OPEN;
     wawo_share_advance(s, WAWO_SHARE_OPEN);
     /* What was asked for before there was a connection. */
@@ -93,6 +95,10 @@ static void gone(struct wawo_conn *c)
     drop_output(c);
     c->bare = false;
     c->state = WAWO_CONN_GONE;
+    if (wawo_unlikely(c->mute)) {
+        wawo_conn_free(c);
+        return;
+    }
     /* Also when nobody listens: a batch that waits for its turn may hold events of this connection. */
     if (wawo_net_listens(c, WAWO_ON_CLOSE) || wawo_share_user(c->share) != NULL || net->batch.count > 0) {
         e = wawo_event_add(net, WAWO_ON_CLOSE, c);
@@ -121,9 +127,10 @@ void wawo_conn_free(struct wawo_conn *c)
     wawo_conn_close_filters(c);
     wawo_list_remove(&c->link);
     wawo_list_remove(&c->starving);
-    wawo_slab_give(&net->conns, c);
     wawo_sub(&live, 1);
-    wawo_bump(&b->stats.closed, 1);
+    if (wawo_likely(!c->unseen))
+        wawo_bump(&b->stats.closed, 1);
+    wawo_slab_give(&net->conns, c);
     wawo_branch_unbook(b);
 }
 
@@ -131,6 +138,7 @@ void wawo_conn_forget(struct wawo_conn *c)
 {
     wawo_share_advance(c->share, WAWO_SHARE_CLOSED);
     c->state = WAWO_CONN_GONE;
+    c->unseen = true;
     wawo_conn_free(c);
 }
 
@@ -144,7 +152,7 @@ static void note_reason(struct wawo_conn *c, enum wawo_operation op, int error)
     /* Whether a reset or a broken pipe is met while reading or while writing is chance: both are the peer's reset. */
     if (error == EPIPE)
         error = ECONNRESET;
-    if (error == ECONNRESET)
+    if (error == ECONNRESET && c->state != WAWO_CONN_PREAMBLE)
         op = WAWO_OP_CLOSE;
     if (s->operation == WAWO_OP_UNKNOWN) {
         wawo_store_relaxed(&s->error, error);
@@ -175,7 +183,9 @@ static void end(struct wawo_conn *c, enum wawo_operation op, int error, bool res
 {
     if (c->state >= WAWO_CONN_DETACHING)
         return;
-    if (c->dial != NULL) {
+    if (c->state == WAWO_CONN_PREAMBLE) {
+        wawo_preamble_drop(c);
+    } else if (c->dial != NULL) {
         op = WAWO_OP_CONNECT;
         if (error == 0)
             error = ECANCELED;
@@ -247,6 +257,8 @@ static void timer_fired(struct wawo_timer *t)
 
     if (c->state == WAWO_CONN_CONNECTING)
         wawo_conn_end(c, WAWO_OP_CONNECT, ETIMEDOUT);
+    else if (c->state == WAWO_CONN_PREAMBLE)
+        wawo_preamble_expired(c);
     else if (c->state != WAWO_CONN_FLUSHING && c->state != WAWO_CONN_LINGERING)
         return;
     else if (progressed(c))
@@ -501,6 +513,8 @@ void wawo_conn_done(struct wawo_conn *c, struct wawo_done *d)
             wawo_conn_received(c, d);
         else if (c->state >= WAWO_CONN_DETACHING)
             break;
+        else if (c->state == WAWO_CONN_PREAMBLE && d->error != WAWO_ENOBUFS)
+            wawo_preamble_broken(c, d->error);
         else if (d->error != 0)
             wawo_conn_receive_failed(c, d->error);
         else

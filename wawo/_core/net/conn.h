@@ -9,6 +9,7 @@
 
 enum wawo_conn_state {
     WAWO_CONN_CONNECTING,
+    WAWO_CONN_PREAMBLE, /* accepted, and nothing is told of it yet */
     WAWO_CONN_OPEN,
     WAWO_CONN_FLUSHING,  /* closing: what was accepted goes out, then FIN */
     WAWO_CONN_LINGERING, /* FIN sent: input is discarded until theirs, so that ours is not overtaken by a reset */
@@ -39,7 +40,10 @@ struct wawo_conn {
     struct wawo_filter *filter;    /* the lowest; NULL: raw */
     struct wawo_conn *next_dirty;
     struct wawo_backlog *backlog;  /* NULL mostly */
-    struct wawo_dial *dial;        /* while connecting */
+    union {
+        struct wawo_dial *dial;         /* while connecting */
+        struct wawo_preamble *preamble; /* PREAMBLE: what came of it; NULL: nothing */
+    };
     uint8_t state;                 /* enum wawo_conn_state */
     uint8_t pauses;                /* set of WAWO_PAUSE_… */
     bool dirty : 1;                /* on the list of those to settle */
@@ -51,16 +55,18 @@ struct wawo_conn {
     bool told : 1;                 /* its CLOSE event was delivered while it was dirty */
     bool bare : 1;                 /* it ended without a socket: no DETACHED comes */
     bool counted : 1;              /* its peer is in the endpoint's census */
+    bool unseen : 1;               /* it never came as far as ACCEPT */
+    bool mute : 1;                 /* its end is not told either */
     int16_t broken;                /* its stream is malformed: the errno to close with after the batch */
     int32_t unacknowledged;        /* closing: bytes in the kernel when the timer was set */
     struct wawo_list link;         /* in the branch */
     struct wawo_list starving;     /* waits for chunks */
-    struct wawo_timer timer;       /* connecting: its limit; closing: close_timeout */
+    struct wawo_timer timer;       /* connecting, preamble: its limit; closing: close_timeout */
 };
 
 /* A connection on this loop with a share that has no conn yet; state CONNECTING. NULL: at a limit. */
 struct wawo_conn *wawo_conn_new(struct wawo_branch *branch, struct wawo_share *share);
-/* Established: attaches fd, starts receiving, tells the listener. */
+/* Established: attaches fd (-1: it is attached), starts receiving, tells the listener. */
 int wawo_conn_open(struct wawo_conn *c, int fd, const struct wawo_addr *remote, const struct wawo_addr *local,
                    enum wawo_event_kind first);
 /* 1 accepted, 0 closing, or a negative code; see wawo_share_lend. */

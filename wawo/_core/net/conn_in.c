@@ -6,6 +6,7 @@
 #include "../base/check.h"
 #include "../base/err.h"
 #include "net.h"
+#include "preamble.h"
 
 /* ---- filters ---- */
 
@@ -77,7 +78,7 @@ void wawo_conn_fed(struct wawo_conn *c)
     wawo_list_remove(&c->starving);
     if (c->state == WAWO_CONN_OPEN)
         wawo_conn_unpause(c, WAWO_PAUSE_MEMORY);
-    else if (c->state == WAWO_CONN_FLUSHING || c->state == WAWO_CONN_LINGERING)
+    else if (c->state != WAWO_CONN_CONNECTING && c->state < WAWO_CONN_DETACHING)
         wawo_net_of(c)->loop->ops->recv_start(wawo_net_of(c)->loop->backend, &c->sock);
 }
 
@@ -255,9 +256,12 @@ void wawo_conn_received(struct wawo_conn *c, struct wawo_done *d)
 
     wawo_store_relaxed(&c->share->received_ns, net->loop->now_ns);
     wawo_bump(&c->branch->stats.bytes_in, d->len);
-    if (wawo_unlikely(c->state != WAWO_CONN_OPEN || c->broken != 0))
-        wawo_chunk_drop(d->chunk); /* closing: nobody reads it */
-    else if (wawo_unlikely((c->pauses & WAWO_PAUSE_USER) || c->backlog != NULL))
+    if (wawo_unlikely(c->state != WAWO_CONN_OPEN || c->broken != 0)) {
+        if (c->state == WAWO_CONN_PREAMBLE && wawo_preamble_take(c, &in))
+            take_input(c, &in);
+        else
+            wawo_chunk_drop(d->chunk); /* closing: nobody reads it */
+    } else if (wawo_unlikely((c->pauses & WAWO_PAUSE_USER) || c->backlog != NULL))
         keep_input(c, &in);
     else
         take_input(c, &in);

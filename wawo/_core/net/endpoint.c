@@ -6,6 +6,7 @@
 #include "../base/err.h"
 #include "dial.h"
 #include "net.h"
+#include "preamble.h"
 
 enum { ACCOUNT_STEP = 64 * 1024 }; /* bytes a branch keeps to itself before it tells the endpoint */
 
@@ -121,6 +122,18 @@ bool wawo_endpoint_over(struct wawo_endpoint *e)
     over = drained(e);
     wawo_mutex_unlock(&e->lock);
     return over;
+}
+
+int wawo_endpoint_enter(struct wawo_endpoint *e, const struct wawo_addr *peer)
+{
+    int err;
+
+    if (wawo_likely(e->census.limit == 0))
+        return 0;
+    wawo_mutex_lock(&e->lock);
+    err = wawo_census_enter(&e->census, peer);
+    wawo_mutex_unlock(&e->lock);
+    return err;
 }
 
 void wawo_endpoint_leave(struct wawo_endpoint *e, const struct wawo_addr *peer)
@@ -253,6 +266,10 @@ static void end_all(struct wawo_branch *b)
     for (l = b->conns.next; l != &b->conns; l = next) {
         next = l->next;
         c = wawo_container_of(l, struct wawo_conn, link);
+        if (c->state == WAWO_CONN_PREAMBLE) {
+            wawo_preamble_end(c);
+            continue;
+        }
         wawo_share_advance(c->share, WAWO_SHARE_CLOSING); /* from here on only CLOSE is told */
         wawo_conn_flush(c); /* what the kernel takes now still goes out */
         wawo_conn_end(c, WAWO_OP_CLOSE, 0);

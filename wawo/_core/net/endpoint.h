@@ -13,6 +13,8 @@ struct wawo_waiting {
     struct wawo_addr peer;
 };
 
+struct wawo_conn;
+
 struct wawo_listener {
     struct wawo_sock sock;
     struct wawo_branch *branch;
@@ -80,6 +82,8 @@ static inline int wawo_endpoint_seal(const struct wawo_endpoint *e, const struct
 int wawo_endpoint_book(struct wawo_endpoint *e, struct wawo_branch *b, const struct wawo_addr *peer);
 /* The same for one that was accepted, on a branch that is not done: it may still come while the endpoint drains. */
 int wawo_endpoint_book_late(struct wawo_endpoint *e, struct wawo_branch *b, const struct wawo_addr *peer);
+/* Counts the peer of a connection that was booked without it: 0, or as above. Any thread. */
+int wawo_endpoint_enter(struct wawo_endpoint *e, const struct wawo_addr *peer);
 /* A counted peer is gone; before the booking is taken back. NULL: none was counted. Any thread. */
 void wawo_endpoint_leave(struct wawo_endpoint *e, const struct wawo_addr *peer);
 /* Stopping, and what is left of the drain is not for connections any more. Any thread. */
@@ -103,6 +107,8 @@ struct wawo_branch *wawo_endpoint_branch(struct wawo_endpoint *e, const struct w
 
 int wawo_listener_new(struct wawo_branch *b, int fd, bool stays);
 void wawo_listener_done(struct wawo_listener *l, struct wawo_done *d);
+/* An accepted connection is open, nothing can fail any more: it can be found from here on. */
+void wawo_listener_welcome(struct wawo_conn *c);
 /* Stops for good; the branch is told when it is gone. */
 void wawo_listener_stop(struct wawo_listener *l);
 /* There may be room again. */

@@ -5,6 +5,7 @@
 #include "../base/err.h"
 #include "endpoint.h"
 #include "net.h"
+#include "preamble.h"
 
 #define BACKOFF_MIN_NS (10 * WAWO_MSEC)
 #define BACKOFF_MAX_NS WAWO_SEC
@@ -24,12 +25,24 @@ static inline struct wawo_loop *loop_of(const struct wawo_listener *l)
 
 /* ---- accepted ones ---- */
 
+/* Who is counted when a connection is booked; behind a proxy that is known later. */
+static const struct wawo_addr *counted(const struct wawo_endpoint *e, const struct wawo_addr *peer)
+{
+    return e->options.proxy_protocol ? NULL : peer;
+}
+
 /* The booking came to nothing. */
 static void give_up(struct wawo_branch *b, int fd, const struct wawo_addr *peer)
 {
     wawo_os_close(fd);
-    wawo_endpoint_leave(b->endpoint, peer);
+    wawo_endpoint_leave(b->endpoint, counted(b->endpoint, peer));
     wawo_branch_unbook(b);
+}
+
+void wawo_listener_welcome(struct wawo_conn *c)
+{
+    wawo_table_publish(&wawo_net_of(c)->loop->table, c->share->id, c->share);
+    wawo_bump(&c->branch->stats.accepts, 1);
 }
 
 static void establish(struct wawo_branch *b, int fd, const struct wawo_addr *peer)
@@ -55,16 +68,20 @@ static void establish(struct wawo_branch *b, int fd, const struct wawo_addr *pee
         give_up(b, fd, peer);
         return;
     }
-    c->counted = b->endpoint->census.limit > 0;
     s->remote = *peer;
+    s->local = local;
+    if (b->endpoint->options.proxy_protocol) {
+        wawo_preamble_start(c, fd);
+        return;
+    }
+    c->counted = b->endpoint->census.limit > 0;
     if (wawo_conn_open(c, fd, peer, &local, WAWO_ON_ACCEPT) != 0) {
         wawo_os_close(fd);
         wawo_bump(&b->stats.rejected, 1);
         wawo_conn_forget(c);
         return;
     }
-    wawo_table_publish(&loop->table, c->share->id, c->share); /* not before nothing can fail any more */
-    wawo_bump(&b->stats.accepts, 1);
+    wawo_listener_welcome(c);
 }
 
 static void adopt(struct wawo_call *call, struct wawo_loop *loop, bool dead)
@@ -130,11 +147,11 @@ static bool place(struct wawo_listener *l, int fd, const struct wawo_addr *peer)
     struct wawo_endpoint *e = b->endpoint;
     struct wawo_loop *to = l->stays ? loop_of(l) : wawo_threads_least_loaded(e->threads);
     struct wawo_branch *target = wawo_endpoint_branch(e, to);
-    int err = wawo_endpoint_book(e, target, peer);
+    int err = wawo_endpoint_book(e, target, counted(e, peer));
 
     if (wawo_unlikely(err == WAWO_ECLOSED)) {
         target = b; /* another branch may be done */
-        err = wawo_endpoint_book_late(e, b, peer);
+        err = wawo_endpoint_book_late(e, b, counted(e, peer));
     }
     if (err == WAWO_ENOBUFS)
         return false;

@@ -4,6 +4,7 @@
 #include "../base/atomic.h"
 #include "../base/check.h"
 #include "../base/err.h"
+#include "../proto/proxy.h"
 #include "conn.h"
 #include "endpoint.h"
 
@@ -457,6 +458,11 @@ int wawo_share_error(const struct wawo_share *s, int *operation, int *gai)
     *operation = wawo_load_relaxed(&s->operation);
     *gai = wawo_load_relaxed(&s->gai);
     return wawo_load_relaxed(&s->error);
+}
+
+const char *wawo_share_fault(const struct wawo_share *s)
+{
+    return wawo_proxy_fault_text((enum wawo_proxy_fault)s->fault);
 }
 
 void *wawo_share_user(struct wawo_share *s)

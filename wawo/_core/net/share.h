@@ -47,6 +47,7 @@ struct wawo_share {
     int64_t connected_ns;                /* 0 before */
     int32_t error, gai;                  /* how it ended; atomic */
     uint8_t operation;                   /* atomic */
+    uint8_t fault;                       /* enum wawo_proxy_fault; written before anybody else has the share */
     struct wawo_addr local, remote;      /* their paths are its own */
 };
 
