@@ -6,6 +6,7 @@ import contextlib
 import random
 import socket
 import threading
+from pathlib import Path
 
 import pytest
 from peers import DEADLINE_S, Log, dial, echo, eventually, gone, read, reset, serving
@@ -135,3 +136,19 @@ def test_exact_while_many_come_and_go(backend: str) -> None:
         assert server.stats()["rejected"] == server.stats()["rejected_address"]
     assert 0 < most <= 4
     assert open_now == 0
+
+
+def test_unix_sockets_are_not_limited(backend: str, tmp_path: Path) -> None:
+    log = Log(OnReceive=echo)
+    path = str(tmp_path / "s")
+    with (
+        wawo.TcpServer(log, backend=backend, max_connections_per_address=1) as server,
+        contextlib.ExitStack() as stack,
+    ):
+        server.start(f"unix:{path}")
+        for _ in range(5):
+            peer = stack.enter_context(socket.socket(socket.AF_UNIX))
+            peer.settimeout(DEADLINE_S)
+            peer.connect(path)
+            served(peer)
+        assert server.stats()["rejected"] == 0

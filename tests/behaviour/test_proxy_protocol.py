@@ -10,6 +10,7 @@ import select
 import socket
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -373,3 +374,30 @@ def test_a_header_may_come_while_the_server_drains(backend: str) -> None:
         stopper.join(DEADLINE_S)
         assert log.names()[-2:] == ["OnClose", "OnShutdown"]
         assert log.count("OnClose") == 1
+
+
+def test_on_a_unix_socket(backend: str, tmp_path: Path) -> None:
+    """A proxy on the same machine: the addresses are the header's, or those of the unix socket."""
+    log = Log(OnReceive=echo)
+    path = str(tmp_path / "s")
+    with wawo.TcpServer(log, backend=backend, proxy_protocol=True, max_connections_per_address=1) as server:
+        server.start(f"unix:{path}")
+        for number, header in enumerate((V1, b"PROXY UNKNOWN\r\n", b"PROXY UNKNOWN\r\n")):
+            with socket.socket(socket.AF_UNIX) as peer:
+                peer.settimeout(DEADLINE_S)
+                peer.connect(path)
+                peer.sendall(header + b"data")
+                assert read(peer, 4) == b"data"
+                conn = log.conn(number)
+                assert told(conn)[1] == (DESTINATION if header is V1 else f"unix:{path}")
+                if header is V1:
+                    assert told(conn)[0] == SOURCE
+
+
+def test_pull_behind_it(backend: str) -> None:
+    log = Log(OnReceive=lambda conn, _: conn.send(conn.fetch(4)))
+    framing = wawo.Pull(max_size=64)
+    with serving(log, backend, proxy_protocol=True, framing=framing) as server, dial(server) as peer:
+        peer.sendall(V2 + b"data")
+        assert read(peer, 4) == b"data"
+        assert log.conn().remote_address == SOURCE
