@@ -215,4 +215,6 @@ def close_error(operation: int, number: int, gai_code: int) -> Exception | None:
         text = f"ended by the listener in {_REFUSERS[Operation(operation)]}"
     elif number == errno.ETIMEDOUT and operation == Operation.CONNECT:
         text = "no answer within the connect timeout"
+    elif number == errno.EAFNOSUPPORT and operation == Operation.CONNECT:
+        text = "the host has no address of the kind that local_address is, or that this machine speaks"
     return OSError(number, text)
