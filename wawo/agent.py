@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from .component import Hub, check_target
 from .connection import Connection
-from .errors import ServiceState, StateError
 from .listener import overridden
 from .options import check_seconds
 
@@ -49,15 +48,12 @@ class TcpAgent(Hub):
         Then comes either OnConnect, or OnClose with ``Operation.CONNECT`` and the error. All addresses of a name are
         tried, IPv6 and IPv4 in turn, within ``timeout`` seconds (above 0, to 86,400; None: the option
         connect_timeout). ``port`` is 1 to 65,535. ``extra`` is on the connection before any callback.
-        ``local_address`` is (numeric host, port) to connect from; '' and 0 leave the choice to the system. Not with a
-        unix socket.
+        ``local_address`` is (numeric host, port) to connect from; '' and 0 leave the choice to the system. Only
+        addresses of its kind, IPv4 or IPv6, are tried (EAFNOSUPPORT: a name has none). Not with a unix socket.
 
         Raises TypeError or ValueError for a wrong argument and StateError when the agent is not started.
         """
         name, number, local = check_target(host, port, local_address)
         if timeout is not None:
             timeout = check_seconds("timeout", timeout, 86_400, zero=False)
-        endpoint = self._endpoint
-        if endpoint is None or self.state is not ServiceState.STARTED:
-            raise StateError(f"this {type(self).__name__} is {self.state.name.lower()}: call start() before connect()")
-        return endpoint.connect(name, number, extra, timeout, local)
+        return self._started("connect").connect(name, number, extra, timeout, local)

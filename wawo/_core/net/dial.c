@@ -120,12 +120,15 @@ static int attempt_new(struct wawo_dial *d, const struct wawo_addr *to)
     const struct wawo_options *o = &d->conn->branch->endpoint->options;
     struct wawo_addr from = d->local;
     struct attempt *a;
-    int err = 0, fd = wawo_os_socket(to->family);
+    int err = 0, fd;
 
-    if (fd < 0)
-        return fd;
     if (from.family == WAWO_AF_NONE)
         from.family = to->family; /* a port alone: any address */
+    if (from.family != to->family)
+        return -EAFNOSUPPORT;
+    fd = wawo_os_socket(to->family);
+    if (fd < 0)
+        return fd;
     if (d->local.family != WAWO_AF_NONE || from.port != 0)
         err = wawo_os_bind_source(fd, &from);
     if (err == 0 && to->family != WAWO_AF_UNIX)
@@ -186,7 +189,8 @@ static void start_next(struct wawo_dial *d)
                 wawo_timer_set(&loop->wheel, &d->stagger, loop->now_ns + ATTEMPT_DELAY_NS);
             return;
         }
-        d->error = -err;
+        if (err != -EAFNOSUPPORT || d->error == 0) /* what was tried says more than what could not be */
+            d->error = -err;
     }
     if (d->attempts == NULL)
         fail(d, d->error != 0 ? d->error : EHOSTUNREACH);
@@ -197,11 +201,15 @@ static void stagger_fired(struct wawo_timer *t)
     struct wawo_dial *d = wawo_container_of(t, struct wawo_dial, stagger);
     struct wawo_net *net = wawo_net_of(d->conn);
 
+    if (d->crowded_ns > 0) {
+        net->loop->ops->connect(net->loop->backend, &d->attempts->sock, &d->attempts->to);
+        return;
+    }
     start_next(d);
     wawo_net_room(net); /* thousands may fire in one tick */
 }
 
-/* The unix socket listens, but its backlog is full: the same again, until the connect times out. */
+/* The unix socket listens, but its backlog is full: its only attempt connects again, until the time is up. */
 static void wait_in_the_crowd(struct wawo_dial *d)
 {
     struct wawo_loop *loop = d->conn->branch->net->loop;
@@ -209,23 +217,22 @@ static void wait_in_the_crowd(struct wawo_dial *d)
     d->crowded_ns = d->crowded_ns == 0 ? CROWDED_MIN_NS : d->crowded_ns * 2;
     if (d->crowded_ns > CROWDED_MAX_NS)
         d->crowded_ns = CROWDED_MAX_NS;
-    d->next = 0;
     wawo_timer_set(&loop->wheel, &d->stagger, loop->now_ns + d->crowded_ns);
 }
 
 static void attempt_failed(struct wawo_dial *d, struct attempt *a, int error)
 {
     struct wawo_loop *loop = a->branch->net->loop;
-    bool crowded = error == ENOBUFS && a->to.family == WAWO_AF_UNIX;
 
+    if (error == ENOBUFS && a->to.family == WAWO_AF_UNIX) {
+        wait_in_the_crowd(d);
+        return;
+    }
     d->error = error;
     unlink_attempt(d, a);
     attempt_give_up(a);
     wawo_timer_cancel(&loop->wheel, &d->stagger); /* no need to wait for it any more */
-    if (crowded)
-        wait_in_the_crowd(d);
-    else
-        start_next(d);
+    start_next(d);
 }
 
 static void attempt_stands(struct wawo_dial *d, struct attempt *a)
@@ -383,29 +390,6 @@ static int dial_start(struct wawo_conn *c, const struct wawo_dial_request *r)
     return 0;
 }
 
-/* No memory for the connection: only its end can be told. */
-static WAWO_COLD void refuse(struct wawo_dial_request *r, struct wawo_loop *loop)
-{
-    struct wawo_event *e = wawo_event_add(r->branch->net, WAWO_ON_CLOSE, NULL);
-
-    struct wawo_ring posts;
-
-    wawo_store_relaxed(&r->share->operation, (uint8_t)WAWO_OP_CONNECT);
-    wawo_store_relaxed(&r->share->error, ENOMEM);
-    wawo_share_advance(r->share, WAWO_SHARE_CLOSED);
-    wawo_ring_init(&posts);
-    wawo_ring_adopt(&posts, wawo_share_take_posts(r->share));
-    wawo_branch_account(r->branch, -(int64_t)posts.bytes);
-    wawo_ring_clear(&posts, &loop->heap);
-    wawo_table_close(&loop->table, r->share->id);
-    e->owner = r->branch->endpoint->user;
-    e->operation = WAWO_OP_CONNECT;
-    e->error = ENOMEM;
-    e->share = r->share;
-    wawo_share_hold(r->share); /* until the event was delivered */
-    wawo_branch_unbook(r->branch);
-}
-
 static void request_run(struct wawo_call *call, struct wawo_loop *loop, bool dead)
 {
     struct wawo_dial_request *r = wawo_container_of(call, struct wawo_dial_request, call);
@@ -413,11 +397,12 @@ static void request_run(struct wawo_call *call, struct wawo_loop *loop, bool dea
     struct wawo_conn *c;
     int err;
 
+    (void)loop;
     (void)dead; /* the endpoint is stopped before its loops: a booking keeps it alive until this has run */
     wawo_net_room(r->branch->net);
     c = wawo_conn_new(r->branch, s);
     if (c == NULL) {
-        refuse(r, loop);
+        wawo_conn_fail(r->branch, s, WAWO_OP_CONNECT, ENOMEM);
     } else if (r->branch->stopping || wawo_load(&s->state) != WAWO_SHARE_CONNECTING) {
         /* closed before this came to run: that call found no connection */
         wawo_conn_end(c, WAWO_OP_CONNECT, ECANCELED);
