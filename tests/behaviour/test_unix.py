@@ -504,8 +504,14 @@ def test_nobody_there(path: str, backend: str) -> None:
     assert isinstance(caught.value, wawo.StartError)
 
 
+class Preparing(Log):
+    def OnPrepareConnect(self, conn: wawo.Connection, fd: int) -> Any:
+        return self._note("OnPrepareConnect", conn, fd)
+
+
 def test_full_backlog_is_waited_for(path: str, backend: str) -> None:
-    log = Log(OnConnect=lambda conn: conn.send(b"x"))
+    """By each connection with the one socket that it prepared."""
+    log = Preparing(OnConnect=lambda conn: conn.send(b"x"))
     with listening(path, 0) as far, wawo.TcpAgent(log, backend=backend) as agent, contextlib.ExitStack() as stack:
         agent.start()
         conns = [agent.connect(f"unix:{path}") for _ in range(10)]
@@ -515,4 +521,4 @@ def test_full_backlog_is_waited_for(path: str, backend: str) -> None:
         for _ in conns:
             peer = stack.enter_context(far.accept()[0])
             assert peer.recv(1) == b"x"
-        assert log.count("OnConnect") == 10
+        assert (log.count("OnConnect"), log.count("OnPrepareConnect")) == (10, 11)

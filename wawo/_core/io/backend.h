@@ -2,7 +2,8 @@
  * of wait(). Every function belongs to the loop's thread unless marked "any thread". No caller may ask which one runs.
  *
  * The contract
- * - connect reads `to`, and the path that it may borrow, during the call only.
+ * - connect reads `to`, and the path that it may borrow, during the call only. After WAWO_ENOBUFS, the answer of a unix
+ *   socket whose backlog is full, it may be called again for the same sock.
  * - An accepted socket is an ordinary one, in no backend until it is attached, on the loop it will live on.
  * - recv_stop is a request: what the kernel had already delivered still comes, in order. After an end of stream, an
  *   error or WAWO_ENOBUFS the order to receive is gone by itself.

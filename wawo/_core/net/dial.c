@@ -197,11 +197,15 @@ static void stagger_fired(struct wawo_timer *t)
     struct wawo_dial *d = wawo_container_of(t, struct wawo_dial, stagger);
     struct wawo_net *net = wawo_net_of(d->conn);
 
+    if (d->crowded_ns > 0) {
+        net->loop->ops->connect(net->loop->backend, &d->attempts->sock, &d->attempts->to);
+        return;
+    }
     start_next(d);
     wawo_net_room(net); /* thousands may fire in one tick */
 }
 
-/* The unix socket listens, but its backlog is full: the same again, until the connect times out. */
+/* The unix socket listens, but its backlog is full: its only attempt connects again, until the time is up. */
 static void wait_in_the_crowd(struct wawo_dial *d)
 {
     struct wawo_loop *loop = d->conn->branch->net->loop;
@@ -209,23 +213,22 @@ static void wait_in_the_crowd(struct wawo_dial *d)
     d->crowded_ns = d->crowded_ns == 0 ? CROWDED_MIN_NS : d->crowded_ns * 2;
     if (d->crowded_ns > CROWDED_MAX_NS)
         d->crowded_ns = CROWDED_MAX_NS;
-    d->next = 0;
     wawo_timer_set(&loop->wheel, &d->stagger, loop->now_ns + d->crowded_ns);
 }
 
 static void attempt_failed(struct wawo_dial *d, struct attempt *a, int error)
 {
     struct wawo_loop *loop = a->branch->net->loop;
-    bool crowded = error == ENOBUFS && a->to.family == WAWO_AF_UNIX;
 
+    if (error == ENOBUFS && a->to.family == WAWO_AF_UNIX) {
+        wait_in_the_crowd(d);
+        return;
+    }
     d->error = error;
     unlink_attempt(d, a);
     attempt_give_up(a);
     wawo_timer_cancel(&loop->wheel, &d->stagger); /* no need to wait for it any more */
-    if (crowded)
-        wait_in_the_crowd(d);
-    else
-        start_next(d);
+    start_next(d);
 }
 
 static void attempt_stands(struct wawo_dial *d, struct attempt *a)
