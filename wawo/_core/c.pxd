@@ -144,6 +144,7 @@ cdef extern from "<wawo.h>" nogil:
     int wawo_endpoint_connect(wawo_endpoint *e, const char *host, uint16_t port, const char *local,
                               uint16_t local_port, int64_t timeout_ns,
                               void (*made)(wawo_share *s, void *arg) noexcept, void *arg)
+    int wawo_endpoint_adopt(wawo_endpoint *e, int fd, void (*made)(wawo_share *s, void *arg) noexcept, void *arg)
     void wawo_endpoint_stop(wawo_endpoint *e, int64_t drain_ns)
     void wawo_endpoint_drop(wawo_endpoint *e)
     uint32_t wawo_endpoint_count(const wawo_endpoint *e)

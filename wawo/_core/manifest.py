@@ -49,6 +49,7 @@ NET = (
     "net/endpoint.c",
     "net/listener.c",
     "net/dial.c",
+    "net/adopt.c",
     "net/baton.c",
     "net/net.c",
     "net/load.c",

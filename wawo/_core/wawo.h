@@ -176,6 +176,10 @@ int wawo_endpoint_listen(struct wawo_endpoint *e, int fd, int loop);
 int wawo_endpoint_connect(struct wawo_endpoint *e, const char *host, uint16_t port, const char *local,
                           uint16_t local_port, int64_t timeout_ns, void (*made)(struct wawo_share *s, void *arg),
                           void *arg);
+/* Takes over a connected, non-blocking stream socket: ON_ACCEPT comes on a server, else ON_CONNECT, and what follows on
+ * every connection; ON_CLOSE alone with ECANCELED when the stop is faster. `made`, errors and threads as above; on failure
+ * the fd stays the caller's, untouched. */
+int wawo_endpoint_adopt(struct wawo_endpoint *e, int fd, void (*made)(struct wawo_share *s, void *arg), void *arg);
 /* Stops accepting and dialling, lets connections go on for drain_ns, then ends them. ON_SHUTDOWN is the last event. Any
  * thread, also again with a shorter time. */
 void wawo_endpoint_stop(struct wawo_endpoint *e, int64_t drain_ns);

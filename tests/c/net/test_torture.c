@@ -112,6 +112,33 @@ static bool dial(struct stage *s, const char *host)
     return good;
 }
 
+static bool adopt(struct stage *s)
+{
+    struct party agent;
+    struct wawo_share *share = NULL;
+    int fds[2];
+    bool good;
+
+    party_init(&agent, s, WAWO_AGENT);
+    if (party_try_start(&agent) != 0)
+        return false;
+    kit_pair_unix(fds);
+    good = party_adopt(&agent, fds[0], &share) == 0;
+    if (good) {
+        (void)wawo_share_send(share, "from another thread", 19);
+        kit_shutdown(fds[1]);
+        (void)kit_read_end(fds[1], NULL);
+        party_wait(&agent, WAWO_ON_CLOSE, 1);
+        good = agent.error == 0;
+        wawo_share_drop(share);
+    } else {
+        kit_close(fds[0]);
+    }
+    kit_close(fds[1]);
+    party_finish(&agent);
+    return good;
+}
+
 /* true: it ran through without a failure. */
 static bool life(const char *backend, unsigned loops, size_t n, const char *host)
 {
@@ -127,6 +154,7 @@ static bool life(const char *backend, unsigned loops, size_t n, const char *host
     if (good) {
         good = serve(&s);
         good = dial(&s, host) && good;
+        good = adopt(&s) && good;
         stage_close(&s);
     } else {
         ASSERT_EQ(err, WAWO_ENOMEM);

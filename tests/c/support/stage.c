@@ -309,6 +309,13 @@ int party_dial(struct party *p, const char *host, uint16_t port, int64_t timeout
     return wawo_endpoint_connect(p->endpoint, host, port, NULL, 0, timeout_ns, on_made, &m);
 }
 
+int party_adopt(struct party *p, int fd, struct wawo_share **share)
+{
+    struct made m = {p, share};
+
+    return wawo_endpoint_adopt(p->endpoint, fd, on_made, &m);
+}
+
 struct wawo_share *party_connect(struct party *p, uint16_t port)
 {
     struct wawo_share *share = NULL;

@@ -75,6 +75,8 @@ void party_finish(struct party *p);
 struct wawo_share *party_connect(struct party *p, uint16_t port);
 /* The code of the endpoint; *share may be NULL. */
 int party_dial(struct party *p, const char *host, uint16_t port, int64_t timeout_ns, struct wawo_share **share);
+/* The same with a socket that is connected. */
+int party_adopt(struct party *p, int fd, struct wawo_share **share);
 /* Waits until `n` events of that kind were delivered. */
 void party_wait(struct party *p, enum wawo_event_kind kind, uint64_t n);
 void party_wait_bytes(struct party *p, uint64_t n);

@@ -23,8 +23,8 @@ struct wawo_addr {
     uint32_t scope;  /* IPv6 zone, 0 = none */
 };
 
-/* The longest path of a unix socket, and the longest abstract name behind its '@'. */
-enum { WAWO_UNIX_MAX = 107 };
+/* The longest path of a unix socket, and the longest abstract name behind its '@'; room for either, and the NUL. */
+enum { WAWO_UNIX_MAX = 107, WAWO_UNIX_TEXT = WAWO_UNIX_MAX + 2 };
 
 /* Room for any address as text, and the NUL. */
 #define WAWO_ADDR_TEXT 120
@@ -74,6 +74,8 @@ void wawo_os_close_hard(int fd);
 void wawo_os_close(int fd);
 int wawo_os_local_addr(int fd, struct wawo_addr *a);
 int wawo_os_peer_addr(int fd, struct wawo_addr *a);
+/* The path of a unix socket as struct wawo_addr has it, of the other end with `peer`. */
+int wawo_os_unix_path(int fd, bool peer, char path[WAWO_UNIX_TEXT]);
 /* idle_s 0 leaves keepalive off. */
 int wawo_os_tune_tcp(int fd, bool no_delay, int keepalive_idle_s, int keepalive_interval_s);
 /* An accept failed for that peer alone: the next one may come. All else (no descriptors, no memory, a broken listener)

@@ -372,6 +372,22 @@ int wawo_os_peer_addr(int fd, struct wawo_addr *a)
     return 0;
 }
 
+int wawo_os_unix_path(int fd, bool peer, char path[WAWO_UNIX_TEXT])
+{
+    const size_t offset = offsetof(struct sockaddr_un, sun_path);
+    union any_addr u;
+    socklen_t len = sizeof u;
+
+    memset(path, 0, WAWO_UNIX_TEXT);
+    if ((peer ? getpeername(fd, &u.sa, &len) : getsockname(fd, &u.sa, &len)) != 0)
+        return -errno;
+    if (len > offset)
+        memcpy(path, u.un.sun_path, wawo_min_size(len - offset, WAWO_UNIX_TEXT - 1));
+    if (len > offset && path[0] == '\0')
+        path[0] = '@';
+    return 0;
+}
+
 int wawo_os_tune_tcp(int fd, bool no_delay, int keepalive_idle_s, int keepalive_interval_s)
 {
     int on = 1, count = 5;

@@ -111,6 +111,8 @@ bool wawo_conn_full(const struct wawo_conn *c);
 void wawo_conn_hold_event(struct wawo_conn *c, const struct wawo_event *e);
 /* Frees one that was never opened nor told of. */
 void wawo_conn_forget(struct wawo_conn *c);
+/* There is no memory for the connection of a share that is known already: only its end can be told. */
+void wawo_conn_fail(struct wawo_branch *b, struct wawo_share *s, enum wawo_operation op, int error);
 /* After its CLOSE event, or without one. */
 void wawo_conn_free(struct wawo_conn *c);
 

@@ -386,29 +386,6 @@ static int dial_start(struct wawo_conn *c, const struct wawo_dial_request *r)
     return 0;
 }
 
-/* No memory for the connection: only its end can be told. */
-static WAWO_COLD void refuse(struct wawo_dial_request *r, struct wawo_loop *loop)
-{
-    struct wawo_event *e = wawo_event_add(r->branch->net, WAWO_ON_CLOSE, NULL);
-
-    struct wawo_ring posts;
-
-    wawo_store_relaxed(&r->share->operation, (uint8_t)WAWO_OP_CONNECT);
-    wawo_store_relaxed(&r->share->error, ENOMEM);
-    wawo_share_advance(r->share, WAWO_SHARE_CLOSED);
-    wawo_ring_init(&posts);
-    wawo_ring_adopt(&posts, wawo_share_take_posts(r->share));
-    wawo_branch_account(r->branch, -(int64_t)posts.bytes);
-    wawo_ring_clear(&posts, &loop->heap);
-    wawo_table_close(&loop->table, r->share->id);
-    e->owner = r->branch->endpoint->user;
-    e->operation = WAWO_OP_CONNECT;
-    e->error = ENOMEM;
-    e->share = r->share;
-    wawo_share_hold(r->share); /* until the event was delivered */
-    wawo_branch_unbook(r->branch);
-}
-
 static void request_run(struct wawo_call *call, struct wawo_loop *loop, bool dead)
 {
     struct wawo_dial_request *r = wawo_container_of(call, struct wawo_dial_request, call);
@@ -416,11 +393,12 @@ static void request_run(struct wawo_call *call, struct wawo_loop *loop, bool dea
     struct wawo_conn *c;
     int err;
 
+    (void)loop;
     (void)dead; /* the endpoint is stopped before its loops: a booking keeps it alive until this has run */
     wawo_net_room(r->branch->net);
     c = wawo_conn_new(r->branch, s);
     if (c == NULL) {
-        refuse(r, loop);
+        wawo_conn_fail(r->branch, s, WAWO_OP_CONNECT, ENOMEM);
     } else if (r->branch->stopping || wawo_load(&s->state) != WAWO_SHARE_CONNECTING) {
         /* closed before this came to run: that call found no connection */
         wawo_conn_end(c, WAWO_OP_CONNECT, ECANCELED);
