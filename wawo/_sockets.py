@@ -249,6 +249,16 @@ def check_listener(sock: object) -> socket.socket:
     return found
 
 
+def check_connection(sock: object) -> socket.socket:
+    """Return sock if it is a connection that a component can take over, else raise an error that says what it is."""
+    found = _check_stream(sock)
+    if is_listening(found):
+        raise ValueError("sock listens: a server takes it as start(sock=...)")
+    if _peer(found) is None:
+        raise OSError(errno.ENOTCONN, "sock is not connected")
+    return found
+
+
 def is_listening(sock: socket.socket) -> bool:
     return bool(sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
 

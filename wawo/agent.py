@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from .component import Hub, check_target
 from .connection import Connection
-from .errors import ServiceState, StateError
 from .listener import overridden
 from .options import check_seconds
 
@@ -57,7 +56,4 @@ class TcpAgent(Hub):
         name, number, local = check_target(host, port, local_address)
         if timeout is not None:
             timeout = check_seconds("timeout", timeout, 86_400, zero=False)
-        endpoint = self._endpoint
-        if endpoint is None or self.state is not ServiceState.STARTED:
-            raise StateError(f"this {type(self).__name__} is {self.state.name.lower()}: call start() before connect()")
-        return endpoint.connect(name, number, extra, timeout, local)
+        return self._started("connect").connect(name, number, extra, timeout, local)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import ipaddress
+import socket
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -12,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from ._core._endpoint import Endpoint
 from ._runs import Run, in_callback
-from ._sockets import check_unix, is_unix
+from ._sockets import check_connection, check_unix, is_unix, lend
 from .connection import Connection
 from .errors import ServiceState, StateError, WawoError, start_error
 from .framing import AnyFraming, Raw, check_framing, native_framing
@@ -259,6 +261,38 @@ class Hub(Component):
             raise TypeError(f"id must be an int, not {type(id).__name__} ({id!r})")
         endpoint = self._endpoint
         return None if endpoint is None or not 0 < id < 2**64 else endpoint.connection(id)
+
+    def adopt(self, sock: socket.socket, *, extra: object = None) -> Connection:
+        """Take over a connected stream socket (AF_INET, AF_INET6 or AF_UNIX) and return its Connection at once.
+
+        OnAccept (server) or OnConnect (agent) comes for it, then OnHandShake and all that comes for others; data that
+        waits in it is received. Its descriptor is the component's from then on, the object is detached; no_delay and
+        keepalive are set on TCP. It counts towards max_connections, not towards max_connections_per_address.
+
+        Raises TypeError or ValueError when ``sock`` is no socket, an ssl.SSLSocket, closed, no stream, or listening;
+        OSError with ENOTCONN when it is not connected, with ENOBUFS at max_connections; StateError when the component
+        is not started. ``sock`` is as it was then. Any thread.
+        """
+        found = check_connection(sock)
+        endpoint = self._started("adopt")
+        undo = lend(found)
+        try:
+            return endpoint.adopt(found, extra)
+        except BaseException as error:
+            undo()
+            number = error.errno if isinstance(error, OSError) else None
+            if number == errno.ENOTCONN:  # a stop was faster
+                self._started("adopt")
+            if number == errno.ENOBUFS:
+                text = f"there are {self._options.max_connections:,} connections, which is max_connections"
+                raise OSError(errno.ENOBUFS, text) from None
+            raise
+
+    def _started(self, action: str) -> Endpoint:
+        endpoint = self._endpoint
+        if endpoint is None or self.state is not ServiceState.STARTED:
+            raise StateError(f"this {type(self).__name__} is {self.state.name.lower()}: call start() before {action}()")
+        return endpoint
 
     def send(self, id: int, data: Buffer | Any) -> bool:
         """``Connection.send`` by id: True if accepted, False if there is no such connection or it is closing.

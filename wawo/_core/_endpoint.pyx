@@ -205,6 +205,14 @@ cdef class Endpoint:
             raise os_error(err, f"connecting to {host}" + (f" port {port}" if port else ""))
         return c
 
+    def adopt(self, sock, extra):
+        cdef Connection c = connection_new(self, extra)
+        cdef int err = wawo_endpoint_adopt(self.endpoint, sock.fileno(), <made_t>bind_connection, <void *>c)
+        if err != 0:
+            raise os_error(err, "taking the socket over")
+        DETACH(sock)
+        return c
+
     def stop(self, double drain):
         if self.epoch == EPOCH:
             wawo_endpoint_stop(self.endpoint, <int64_t>(drain * 1e9))
