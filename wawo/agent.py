@@ -48,8 +48,8 @@ class TcpAgent(Hub):
         Then comes either OnConnect, or OnClose with ``Operation.CONNECT`` and the error. All addresses of a name are
         tried, IPv6 and IPv4 in turn, within ``timeout`` seconds (above 0, to 86,400; None: the option
         connect_timeout). ``port`` is 1 to 65,535. ``extra`` is on the connection before any callback.
-        ``local_address`` is (numeric host, port) to connect from; '' and 0 leave the choice to the system. Not with a
-        unix socket.
+        ``local_address`` is (numeric host, port) to connect from; '' and 0 leave the choice to the system. Only
+        addresses of its kind, IPv4 or IPv6, are tried (EAFNOSUPPORT: a name has none). Not with a unix socket.
 
         Raises TypeError or ValueError for a wrong argument and StateError when the agent is not started.
         """

@@ -60,7 +60,19 @@ def check_target(host: object, port: object, local_address: object) -> tuple[str
     name = check_host(host)
     if port is None:
         raise TypeError(f"port is missing: give {host!r} and a port, or 'unix:/path' without one")
-    return name, check_integer("port", port, 1, 65_535), check_local_address(local_address)
+    number, local = check_integer("port", port, 1, 65_535), check_local_address(local_address)
+    if local is not None and local[0]:
+        _check_same_family(name, local[0])
+    return name, number, local
+
+
+def _check_same_family(host: str, local: str) -> None:
+    try:
+        version = ipaddress.ip_address(host).version
+    except ValueError:
+        return  # a name: those of its addresses that fit are tried
+    if ipaddress.ip_address(local).version != version:
+        raise ValueError(f"local_address must hold an IPv{version} address to connect to {host!r}, not {local!r}")
 
 
 def check_local_address(value: object) -> tuple[str, int] | None:

@@ -218,4 +218,6 @@ def close_error(operation: int, number: int, gai_code: int, fault: str | None = 
         text = "no answer within the connect timeout"
     elif number == errno.ETIMEDOUT and operation == Operation.ACCEPT:
         text = "no whole PROXY header within connect_timeout"
+    elif number == errno.EAFNOSUPPORT and operation == Operation.CONNECT:
+        text = "the host has no address of the kind that local_address is, or that this machine speaks"
     return OSError(number, text)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import re
 import socket
 import threading
 import time
@@ -117,17 +118,51 @@ def test_local_address(backend: str) -> None:
         assert {log.conn(number).local_address for number in range(3)} == hosts
 
 
-@pytest.mark.parametrize(
-    ("local", "number"), [(("192.0.2.1", 0), errno.EADDRNOTAVAIL), (("::1", 0), errno.EAFNOSUPPORT)]
-)
-def test_local_address_that_does_not_fit(backend: str, local: tuple[str, int], number: int) -> None:
+def test_local_address_ipv6(backend: str) -> None:
+    log, far = Log(), Log()
+    with wawo.TcpServer(far, backend=backend) as server, agent_of(log, backend) as agent:
+        server.start("::1", 0)
+        ports = [0, free_port()]
+        agent.connect(*server.address, local_address=("::1", 0))
+        agent.connect(*server.address, local_address=("::1", ports[1]))
+        agent.connect(*server.address, local_address=("", port := free_port()))
+        hosts = {far.conn(number).remote_address for number in range(3)}
+        log.until_count("OnConnect", 3)
+    assert {("::1", ports[1]), ("::1", port)} < hosts
+    assert {host for host, _ in filter(None, hosts)} == {"::1"}
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_local_address_that_is_not_ours(backend: str, host: str) -> None:
     log = Log()
     with agent_of(log, backend) as agent:
-        agent.connect("127.0.0.1", free_port(), local_address=local)
+        agent.connect(host, free_port(), local_address=("192.0.2.1" if host == "127.0.0.1" else "2001:db8::1", 0))
         log.until_count("OnClose")
-    ((operation, error),) = log.closes()
-    assert operation is Operation.CONNECT
-    assert error in (number, errno.EINVAL)
+    assert log.closes() == [(Operation.CONNECT, errno.EADDRNOTAVAIL)]
+
+
+@pytest.mark.parametrize(("host", "local", "kind"), [("127.0.0.1", "::1", "IPv4"), ("::1", "127.0.0.1", "IPv6")])
+def test_local_address_of_another_family(backend: str, host: str, local: str, kind: str) -> None:
+    text = re.escape(f"local_address must hold an {kind} address to connect to '{host}', not '{local}'")
+    with agent_of(Log(), backend) as agent:
+        with pytest.raises(ValueError, match=text):
+            agent.connect(host, free_port(), local_address=(local, 0))
+        with pytest.raises(ValueError, match=text):
+            wawo.TcpClient(Log(), backend=backend).start(host, free_port(), local_address=(local, 0))
+        assert agent.count == 0
+
+
+def test_local_address_of_a_family_that_a_name_has_not(backend: str) -> None:
+    families = {family for family, *_ in socket.getaddrinfo("localhost", 80, type=socket.SOCK_STREAM)}
+    if len(families) == 2:
+        pytest.skip("localhost has both kinds of addresses on this machine")
+    log = Log()
+    with agent_of(log, backend) as agent:
+        local = "::1" if socket.AF_INET in families else "127.0.0.1"
+        conn = agent.connect("localhost", free_port(), local_address=(local, 0))
+        log.until_count("OnClose")
+    assert log.closes() == [(Operation.CONNECT, errno.EAFNOSUPPORT)]
+    assert "no address of the kind that local_address is" in str(conn.error)
 
 
 def test_local_address_in_use(backend: str) -> None:

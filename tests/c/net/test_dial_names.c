@@ -90,6 +90,45 @@ TEST_EACH_BACKEND(ipv6_after_ipv4, backend)
     second_is_reached(backend, "127.0.0.1", "::1");
 }
 
+/* Only addresses of the family that it connects from are tried, and the others are not what it failed of. */
+static void from_one_family(const char *backend, const char *local, const char *reached, const char *other)
+{
+    const char *const both[] = {other, reached, NULL}, *const turned[] = {reached, other, NULL};
+    const char *const none[] = {other, NULL};
+    const char *const *const failing[] = {both, turned, none};
+    struct stage s;
+    struct party agent;
+    uint16_t port = 0;
+    int i, listener = kit_listen_at(reached, &port, 16), deaf = kit_listen_at(other, &port, 16);
+
+    names_are(both, 0);
+    agent_open(&s, &agent, backend);
+    ASSERT_EQ(party_dial_from(&agent, "a.name", port, local), 0);
+    expect_reached(&agent, listener, reached);
+    for (i = 0; i < 3; i++) {
+        names_are(failing[i], 0);
+        ASSERT_EQ(party_dial_from(&agent, "a.name", port, local), 0);
+        party_wait(&agent, WAWO_ON_CLOSE, 2 + (uint64_t)i);
+        ASSERT_EQ(agent.error, i < 2 ? ECONNREFUSED : EAFNOSUPPORT);
+    }
+    kit_close(deaf);
+    agent_close(&s, &agent);
+}
+
+TEST_EACH_BACKEND(from_an_ipv4_address, backend)
+{
+    if (!has_ipv6())
+        SKIP("no IPv6 on this host");
+    from_one_family(backend, "127.0.0.9", "127.0.0.1", "::1");
+}
+
+TEST_EACH_BACKEND(from_an_ipv6_address, backend)
+{
+    if (!has_ipv6())
+        SKIP("no IPv6 on this host");
+    from_one_family(backend, "::1", "::1", "127.0.0.1");
+}
+
 /* A listener whose backlog is full leaves SYNs without an answer. */
 static int deaf_listener(const char *address, uint16_t *port, int fill[8])
 {

@@ -309,6 +309,13 @@ int party_dial(struct party *p, const char *host, uint16_t port, int64_t timeout
     return wawo_endpoint_connect(p->endpoint, host, port, NULL, 0, timeout_ns, on_made, &m);
 }
 
+int party_dial_from(struct party *p, const char *host, uint16_t port, const char *local)
+{
+    struct made m = {p, NULL};
+
+    return wawo_endpoint_connect(p->endpoint, host, port, local, 0, 0, on_made, &m);
+}
+
 int party_adopt(struct party *p, int fd, struct wawo_share **share)
 {
     struct made m = {p, share};

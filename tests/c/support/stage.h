@@ -75,6 +75,8 @@ void party_finish(struct party *p);
 struct wawo_share *party_connect(struct party *p, uint16_t port);
 /* The code of the endpoint; *share may be NULL. */
 int party_dial(struct party *p, const char *host, uint16_t port, int64_t timeout_ns, struct wawo_share **share);
+/* The same from a local address. */
+int party_dial_from(struct party *p, const char *host, uint16_t port, const char *local);
 /* The same with a socket that is connected. */
 int party_adopt(struct party *p, int fd, struct wawo_share **share);
 /* Waits until `n` events of that kind were delivered. */

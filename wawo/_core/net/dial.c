@@ -120,12 +120,15 @@ static int attempt_new(struct wawo_dial *d, const struct wawo_addr *to)
     const struct wawo_options *o = &d->conn->branch->endpoint->options;
     struct wawo_addr from = d->local;
     struct attempt *a;
-    int err = 0, fd = wawo_os_socket(to->family);
+    int err = 0, fd;
 
-    if (fd < 0)
-        return fd;
     if (from.family == WAWO_AF_NONE)
         from.family = to->family; /* a port alone: any address */
+    if (from.family != to->family)
+        return -EAFNOSUPPORT;
+    fd = wawo_os_socket(to->family);
+    if (fd < 0)
+        return fd;
     if (d->local.family != WAWO_AF_NONE || from.port != 0)
         err = wawo_os_bind_source(fd, &from);
     if (err == 0 && to->family != WAWO_AF_UNIX)
@@ -186,7 +189,8 @@ static void start_next(struct wawo_dial *d)
                 wawo_timer_set(&loop->wheel, &d->stagger, loop->now_ns + ATTEMPT_DELAY_NS);
             return;
         }
-        d->error = -err;
+        if (err != -EAFNOSUPPORT || d->error == 0) /* what was tried says more than what could not be */
+            d->error = -err;
     }
     if (d->attempts == NULL)
         fail(d, d->error != 0 ? d->error : EHOSTUNREACH);
