@@ -166,6 +166,23 @@ def test_pack_request_response(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "150 responses, 0 missing\n", "")
 
 
+@pytest.mark.parametrize("words", [[], ["--reuse-port"]])
+def test_prefork(words: list[str], tmp_path: Path) -> None:
+    words = ["--port", "0", "--processes", "3", *words]
+    with started("prefork_server.py", *words, cwd=tmp_path) as child:
+        assert child.stdout is not None
+        found = re.fullmatch(r"listening on 127\.0\.0\.1 port (\d+), 3 processes\n", child.stdout.readline())
+        assert found is not None
+        for _ in range(30):
+            with socket.create_connection(("127.0.0.1", int(found[1])), DEADLINE_S) as peer:
+                peer.sendall(b"hello")
+                assert peer.recv(5, socket.MSG_WAITALL) == b"hello"
+        rest = interrupt(child)
+    counts = re.findall(r"^process \d+: (\d+) connections$", rest, re.M)
+    assert len(counts) == 3
+    assert sum(map(int, counts)) == 30
+
+
 @pytest.mark.parametrize("file", sorted(EXAMPLES.glob("*.py")), ids=lambda file: file.name)
 def test_each_is_short_and_says_what_it_shows(file: Path) -> None:
     text = file.read_text(encoding="utf-8")
