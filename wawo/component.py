@@ -279,7 +279,8 @@ class Hub(Component):
 
         OnAccept (server) or OnConnect (agent) comes for it, then OnHandShake and all that comes for others; data that
         waits in it is received. Its descriptor is the component's from then on, the object is detached; no_delay and
-        keepalive are set on TCP. It counts towards max_connections, not towards max_connections_per_address.
+        keepalive are set on TCP. It counts towards max_connections, not towards max_connections_per_address, and no
+        header of proxy_protocol is waited for.
 
         Raises TypeError or ValueError when ``sock`` is no socket, an ssl.SSLSocket, closed, no stream, or listening;
         OSError with ENOTCONN when it is not connected, with ENOBUFS at max_connections; StateError when the component
