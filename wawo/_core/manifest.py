@@ -57,6 +57,7 @@ COMMON = BASE + MEM + IO + PROTO + NET
 
 POSIX = (
     "base/os_posix.c",
+    "base/os_file.c",
     "io/backend_ready.c",
     "io/poller_poll.c",
 )

@@ -191,7 +191,7 @@ static ptrdiff_t write_out(struct wawo_backend *b, struct wawo_sock *s)
             count = wawo_ring_vector(&s->out, iov, WAWO_IOV_MAX);
             for (asked = 0, i = 0; i < count; i++)
                 asked += iov[i].len;
-            n = wawo_os_sendv(s->fd, iov, count);
+            n = wawo_os_sendv(s->fd, iov, count, false);
         }
         if (n == WAWO_AGAIN || n == WAWO_ENOBUFS)
             break;
