@@ -14,6 +14,7 @@ BASE = (
 MEM = (
     "mem/slab.c",
     "mem/pool.c",
+    "mem/file.c",
     "mem/ring.c",
 )
 
