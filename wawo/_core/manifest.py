@@ -25,6 +25,7 @@ IO = (
     "io/loop.c",
     "io/threads.c",
     "io/work.c",
+    "io/warm.c",
 )
 
 PROTO = (
