@@ -39,6 +39,7 @@ PROTO = (
 )
 
 NET = (
+    "net/part.c",
     "net/share.c",
     "net/conn.c",
     "net/conn_in.c",
