@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import errno
+import os
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from ._runs import Run, in_callback, wait_for
@@ -109,6 +110,24 @@ class TcpClient(Component):
         """
         conn = self.connection
         return conn is not None and conn.send(data)
+
+    def send_packets(self, buffers: Iterable[Buffer]) -> bool:
+        """``Connection.send_packets``: several buffers as one message; False when there is no open connection."""
+        conn = self.connection
+        return conn is not None and conn.send_packets(buffers)
+
+    def send_file(
+        self,
+        path: str | bytes | os.PathLike[str] | os.PathLike[bytes],
+        offset: int = 0,
+        count: int | None = None,
+        *,
+        head: Buffer = b"",
+        tail: Buffer = b"",
+    ) -> bool:
+        """``Connection.send_file``: a part of a file as one message; False when there is no open connection."""
+        conn = self.connection
+        return conn is not None and conn.send_file(path, offset, count, head=head, tail=tail)
 
     def close(self) -> None:
         """``Connection.close``: send what is queued, then end the connection; the client stops after OnClose."""

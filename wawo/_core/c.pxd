@@ -23,6 +23,8 @@ cdef extern from "<wawo.h>" nogil:
         pass
     struct wawo_share:
         pass
+    struct wawo_file:
+        pass
 
     enum wawo_event_kind:
         WAWO_ON_PREPARE_CONNECT
@@ -79,6 +81,7 @@ cdef extern from "<wawo.h>" nogil:
         uint64_t deliver_ns
         uint64_t slow_batches
         uint64_t baton_waits
+        uint64_t file_reads
         uint64_t connections
         uint64_t pool_limit
         uint64_t pool_used
@@ -93,6 +96,7 @@ cdef extern from "<wawo.h>" nogil:
     size_t wawo_live_conns()
     size_t wawo_live_shares()
     size_t wawo_live_chunks()
+    size_t wawo_live_files()
     unsigned wawo_live_threads()
 
     enum wawo_role:
@@ -174,6 +178,16 @@ cdef extern from "<wawo.h>" nogil:
     void *wawo_share_take_user(wawo_share *s)
     int wawo_share_send(wawo_share *s, const void *data, size_t len)
     int wawo_share_lend(wawo_share *s, const void *data, size_t len, wawo_chunk *chunk, void *loan)
+    struct wawo_part:
+        const void *data
+        size_t len
+        wawo_chunk *chunk
+        void *loan
+        wawo_file *file
+    int wawo_share_send_parts(wawo_share *s, const wawo_part *parts, unsigned count)
+    bint wawo_share_looks(wawo_share *s)
+    wawo_file *wawo_file_new(int fd, uint64_t offset, uint64_t count)
+    void wawo_file_drop(wawo_file *f)
     bint wawo_share_close(wawo_share *s)
     bint wawo_share_abort(wawo_share *s)
     bint wawo_share_shutdown_write(wawo_share *s)

@@ -14,6 +14,7 @@ BASE = (
 MEM = (
     "mem/slab.c",
     "mem/pool.c",
+    "mem/file.c",
     "mem/ring.c",
 )
 
@@ -24,6 +25,7 @@ IO = (
     "io/loop.c",
     "io/threads.c",
     "io/work.c",
+    "io/warm.c",
 )
 
 PROTO = (
@@ -37,6 +39,7 @@ PROTO = (
 )
 
 NET = (
+    "net/part.c",
     "net/share.c",
     "net/conn.c",
     "net/conn_in.c",
@@ -59,6 +62,7 @@ COMMON = BASE + MEM + IO + PROTO + NET
 
 POSIX = (
     "base/os_posix.c",
+    "base/os_file.c",
     "io/backend_ready.c",
     "io/poller_poll.c",
 )

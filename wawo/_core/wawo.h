@@ -10,6 +10,7 @@
 struct wawo_threads;
 struct wawo_endpoint;
 struct wawo_chunk;
+struct wawo_file;
 struct wawo_conn;
 struct wawo_loop;
 
@@ -95,6 +96,7 @@ bool wawo_engine_current(const struct wawo_threads *t);
     X(deliver_ns, "time spent in callbacks")                                                                           \
     X(slow_batches, "batches that took longer than slow_callback")                                                     \
     X(baton_waits, "batches that had to wait for another loop's batch")                                                \
+    X(file_reads, "times a file was not in memory and the pool for blocking work read a part of it")                   \
     X(connections, "connections open or on their way")                                                                 \
     X(pool_limit, "chunks of the receive pool at most")                                                                \
     X(pool_used, "chunks in use")                                                                                      \
@@ -120,6 +122,7 @@ void wawo_after_fork_child(void);
 size_t wawo_live_conns(void);
 size_t wawo_live_shares(void); /* more than the connections while somebody holds closed ones */
 size_t wawo_live_chunks(void);
+size_t wawo_live_files(void); /* on their way out */
 unsigned wawo_live_threads(void);
 
 /* ---- endpoints ---- */
@@ -232,6 +235,24 @@ int wawo_share_send(struct wawo_share *s, const void *data, size_t len);
 /* The same without a copy: `loan` owns the bytes and goes to sink.give_back when they are done with; NULL `loan` and a
  * chunk: takes over one reference of it. Only on 1 is either taken over. */
 int wawo_share_lend(struct wawo_share *s, const void *data, size_t len, struct wawo_chunk *chunk, void *loan);
+/* One piece of a message: bytes, which are copied unless there is a `loan` or a `chunk`, as above; or a file. */
+struct wawo_part {
+    const void *data;
+    size_t len;
+    struct wawo_chunk *chunk;
+    void *loan;
+    struct wawo_file *file; /* takes over a reference; no data then */
+};
+/* Several pieces as one message: contiguous, in order, with one envelope around all. Only on 1 are chunks, loans and
+ * files taken over. */
+int wawo_share_send_parts(struct wawo_share *s, const struct wawo_part *parts, unsigned count);
+/* The framing looks at the bytes that it sends, but only at the first part: give it messages in one piece. */
+bool wawo_share_looks(struct wawo_share *s);
+/* The part of a file that is to be sent. Takes over `fd`, a regular file open for reading; `count` is at least 1. NULL: no
+ * memory, fd stays the caller's. May wait for the disk a little. Any thread. */
+struct wawo_file *wawo_file_new(int fd, uint64_t offset, uint64_t count);
+/* Any thread. */
+void wawo_file_drop(struct wawo_file *f);
 /* false: closing or closed. */
 bool wawo_share_close(struct wawo_share *s);
 bool wawo_share_abort(struct wawo_share *s);
@@ -247,7 +268,7 @@ int wawo_share_fetch(struct wawo_share *s, void *out, size_t n, bool consume);
 bool wawo_share_connected(const struct wawo_share *s);
 /* A callback refused: closes, and ON_CLOSE says `operation` and `error`, an errno value. In deliver. */
 void wawo_share_refuse(struct wawo_share *s, enum wawo_operation operation, int error);
-/* Bytes accepted and not yet taken by the kernel. */
+/* Bytes accepted and not yet taken by the kernel; a file counts 4096, whatever its size, until the kernel has all of it. */
 size_t wawo_share_pending(const struct wawo_share *s);
 /* ns since it was established (0 before) and since it last received. */
 int64_t wawo_share_connect_ns(const struct wawo_share *s);

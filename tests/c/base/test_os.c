@@ -238,7 +238,7 @@ TEST(recv_and_send)
 
     kit_pair(fds);
     ASSERT_EQ(wawo_os_recv(fds[0], got, 1), WAWO_AGAIN);
-    ASSERT_EQ(wawo_os_sendv(fds[0], iov, 3), 6);
+    ASSERT_EQ(wawo_os_sendv(fds[0], iov, 3, false), 6);
     ASSERT_EQ(kit_read(fds[1], got, 6), 6u);
     ASSERT_MEMEQ(got, "onetwo", 6);
     kit_close(fds[1]);
@@ -258,7 +258,7 @@ TEST(no_sigpipe)
     kit_pair(fds);
     kit_reset(fds[1]);
     for (i = 0; i < 1000 && n != -EPIPE; i++)
-        n = i % 2 ? wawo_os_send(fds[0], "x", 1) : wawo_os_sendv(fds[0], &iov, 1);
+        n = i % 2 ? wawo_os_send(fds[0], "x", 1) : wawo_os_sendv(fds[0], &iov, 1, false);
     ASSERT_EQ(n, -EPIPE);
     kit_close(fds[0]);
 }

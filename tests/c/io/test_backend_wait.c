@@ -146,7 +146,7 @@ TEST_EACH_BACKEND(open_without_memory, backend)
 {
     struct wawo_table table;
     struct wawo_heap heap;
-    struct wawo_backend_env env = {&table, &heap};
+    struct wawo_backend_env env = {&table, &heap, NULL};
     const struct wawo_backend_ops *ops;
     struct wawo_backend *b;
     unsigned before = kit_open_fds();

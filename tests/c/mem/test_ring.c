@@ -344,6 +344,169 @@ TEST(no_memory_changes_nothing)
     heap_close(&h);
 }
 
+/* ---- files ---- */
+
+static struct wawo_file *open_file(void)
+{
+    struct wawo_file *f = wawo_file_new(kit_file(0, 100), 0, 100);
+
+    ASSERT_NOT_NULL((void *)f);
+    return f;
+}
+
+/* A file has weight, keeps its place, and no bytes are consumed beyond it. */
+TEST(file_between_bytes)
+{
+    struct wawo_heap h;
+    struct wawo_ring r;
+    struct wawo_iov iov[4];
+    struct wawo_file *f = open_file();
+
+    heap_open(&h);
+    wawo_ring_init(&r);
+    ASSERT_EQ(wawo_ring_copy(&r, &h, "ab", 2, false), 0);
+    ASSERT_EQ(wawo_ring_append_file(&r, &h, f), 0);
+    ASSERT_EQ(wawo_ring_copy(&r, &h, "cd", 2, false), 0);
+    ASSERT_EQ(r.bytes, 4u + WAWO_FILE_WEIGHT);
+    ASSERT_EQ(slices_of(&r), 3u);
+    ASSERT_NULL((void *)wawo_slice_chunk(r.head->next));
+    ASSERT_EQ(wawo_ring_vector(&r, iov, 4), 1);
+    wawo_ring_consume(&r, &h, 1);
+    wawo_ring_consume(&r, &h, 1);
+    wawo_ring_consume(&r, &h, 0);
+    ASSERT_EQ(r.head->kind, WAWO_SLICE_FILE);
+    ASSERT_EQ(wawo_ring_vector(&r, iov, 4), 0);
+    wawo_ring_pop(&r, &h);
+    ASSERT_EQ(wawo_file_live(), 0u);
+    ASSERT_EQ(r.bytes, 2u);
+    ASSERT_EQ(wawo_ring_vector(&r, iov, 4), 1);
+    ASSERT_MEMEQ(iov[0].base, "cd", 2);
+    wawo_ring_pop(&r, &h);
+    ASSERT_NULL((void *)r.head);
+    ASSERT_NULL((void *)r.tail);
+    heap_close(&h);
+}
+
+TEST(clear_closes_files)
+{
+    struct wawo_heap h;
+    struct wawo_ring r;
+    struct wawo_slice *s;
+    char loan;
+
+    heap_open(&h);
+    wawo_ring_init(&r);
+    ASSERT_EQ(wawo_ring_append_file(&r, &h, open_file()), 0);
+    ASSERT_EQ(wawo_ring_append(&r, &h, NULL, 0, NULL, &loan), 0);
+    s = wawo_slice_new_file(open_file());
+    wawo_ring_adopt(&r, s);
+    ASSERT_EQ(wawo_ring_copy(&r, &h, "ab", 2, true), 0);
+    ASSERT_EQ(r.bytes, 2u + 2 * WAWO_FILE_WEIGHT);
+    ASSERT_EQ(wawo_file_live(), 2u);
+    wawo_ring_clear(&r, &h);
+    ASSERT_EQ(wawo_file_live(), 0u);
+    ASSERT_EQ(r.bytes, 0u);
+    ASSERT_EQ(wawo_heap_next_loan(&h), (void *)&loan);
+    heap_close(&h);
+}
+
+/* Bytes on both sides leave the shared chunk; the file stays where it is, whatever fails. */
+TEST(settle_around_a_file)
+{
+    struct wawo_heap h;
+    struct wawo_ring r;
+    struct wawo_file *f = open_file();
+    size_t n;
+
+    heap_open(&h);
+    wawo_ring_init(&r);
+    ASSERT_EQ(wawo_ring_copy(&r, &h, "ab", 2, false), 0);
+    ASSERT_EQ(wawo_ring_append_file(&r, &h, f), 0);
+    ASSERT_EQ(wawo_ring_copy(&r, &h, "cd", 2, false), 0);
+    for (n = 1; n < 4; n++) {
+        wawo_alloc_fail_at(n);
+        wawo_ring_settle(&r, &h);
+        wawo_alloc_fail_at(0);
+        ASSERT_EQ(r.bytes, 4u + WAWO_FILE_WEIGHT);
+        ASSERT_EQ(slices_of(&r), 3u);
+        ASSERT_MEMEQ(r.head->ptr, "ab", 2);
+        ASSERT_EQ(r.head->next->owner, (void *)f);
+        ASSERT_MEMEQ(r.tail->ptr, "cd", 2);
+        ASSERT_EQ(wawo_file_live(), 1u);
+    }
+    ASSERT_TRUE(wawo_chunk_sole(h.tx));
+    wawo_ring_clear(&r, &h);
+    ASSERT_EQ(wawo_file_live(), 0u);
+    heap_close(&h);
+}
+
+/* ---- undoing ---- */
+
+static void append_each_kind(struct wawo_ring *r, struct wawo_heap *h, struct wawo_chunk *c, struct wawo_file *f,
+                             void *loan)
+{
+    ASSERT_EQ(wawo_ring_copy(r, h, "behind", 6, false), 0);
+    wawo_chunk_hold(c);
+    ASSERT_EQ(wawo_ring_append(r, h, c->data, 5, c, NULL), 0);
+    ASSERT_EQ(wawo_ring_append_file(r, h, f), 0);
+    ASSERT_EQ(wawo_ring_append(r, h, (const uint8_t *)"lent", 4, NULL, loan), 0);
+    ASSERT_EQ(wawo_ring_copy(r, h, "own", 3, true), 0);
+}
+
+TEST(undo_what_was_appended)
+{
+    struct wawo_heap h;
+    struct wawo_ring r;
+    struct wawo_ring_mark mark;
+    struct wawo_file *f = open_file();
+    struct wawo_chunk *c = wawo_chunk_new(10);
+    uint8_t got[32];
+    char loan;
+    int full;
+
+    heap_open(&h);
+    wawo_ring_init(&r);
+    for (full = 0; full < 2; full++) { /* an empty ring, and one with a slice that was extended */
+        if (full)
+            ASSERT_EQ(wawo_ring_copy(&r, &h, "first", 5, false), 0);
+        mark = wawo_ring_mark(&r);
+        append_each_kind(&r, &h, c, f, &loan);
+        wawo_ring_undo(&r, &h, &mark);
+        ASSERT_TRUE(wawo_chunk_sole(c));
+        ASSERT_EQ(wawo_file_live(), 1u);
+        ASSERT_NULL(wawo_heap_next_loan(&h));
+        ASSERT_EQ(flatten(&r, got), full ? 5u : 0u);
+    }
+    ASSERT_EQ(wawo_ring_copy(&r, &h, "last", 4, false), 0);
+    ASSERT_EQ(flatten(&r, got), 9u);
+    ASSERT_MEMEQ(got, "firstlast", 9);
+    wawo_ring_clear(&r, &h);
+    wawo_file_drop(f);
+    wawo_chunk_drop(c);
+    heap_close(&h);
+}
+
+TEST(undo_slices_of_no_ring)
+{
+    struct wawo_file *f = open_file();
+    struct wawo_chunk *c = wawo_chunk_new(10);
+    struct wawo_slice *first = wawo_slice_new(c->data, 5, c, NULL);
+    char loan;
+
+    first->next = wawo_slice_new_file(f);
+    first->next->next = wawo_slice_new((const uint8_t *)"lent", 4, NULL, &loan);
+    wawo_chunk_hold(c);
+    wawo_slice_undo(first);
+    wawo_slice_undo(NULL);
+    ASSERT_TRUE(wawo_chunk_sole(c));
+    ASSERT_EQ(wawo_file_live(), 1u);
+    wawo_file_drop(f);
+    wawo_chunk_drop(c);
+    wawo_alloc_fail_at(1);
+    ASSERT_NULL((void *)wawo_slice_new_file(NULL));
+    wawo_alloc_fail_at(0);
+}
+
 /* ---- the model ---- */
 
 struct model {

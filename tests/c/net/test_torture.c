@@ -5,16 +5,17 @@
 #include "base/alloc.h"
 #include "base/atomic.h"
 #include "base/err.h"
+#include "base/os_file.h"
 
 #include <errno.h>
 
-enum { MESSAGE = 3000 };
+enum { MESSAGE = 3000, IN_FILE = 5000, ANSWER = 2 + MESSAGE + 2 + 4 + IN_FILE };
 
 /* Blocks as the tests' own sockets do not: a connection may have been closed for want of memory. */
 static bool try_exchange(uint16_t port)
 {
     struct wawo_addr to;
-    uint8_t bytes[MESSAGE];
+    uint8_t bytes[ANSWER];
     size_t got = 0;
     ptrdiff_t n = 1;
     int fd = kit_connect(port);
@@ -26,11 +27,35 @@ static bool try_exchange(uint16_t port)
     (void)wawo_os_send(fd, bytes, 1000);
     (void)wawo_os_send(fd, bytes + 1000, MESSAGE - 1000);
     (void)wawo_os_shutdown_write(fd);
-    while (got < MESSAGE + 2 && (n = wawo_os_recv(fd, bytes, sizeof bytes)) > 0)
+    while (got < ANSWER && (n = wawo_os_recv(fd, bytes, sizeof bytes)) > 0)
         got += (size_t)n;
     ASSERT_NE(n, -EAGAIN); /* ended one way or the other */
     kit_close(fd);
-    return got == MESSAGE + 2;
+    return got == ANSWER;
+}
+
+static bool never_cached(uint64_t offset, size_t len)
+{
+    (void)offset;
+    (void)len;
+    return false;
+}
+
+/* A file with bytes in front; it is read by the pool for what blocks. */
+static int send_file(struct wawo_share *s)
+{
+    int rc, fd = kit_file(0, IN_FILE);
+    struct wawo_part parts[2] = {{.data = "head", .len = 4}};
+
+    parts[1].file = wawo_file_new(fd, 0, IN_FILE);
+    if (parts[1].file == NULL) {
+        kit_close(fd);
+        return WAWO_ENOMEM;
+    }
+    rc = wawo_share_send_parts(s, parts, 2);
+    if (rc != 1)
+        wawo_file_drop(parts[1].file);
+    return rc;
 }
 
 static void hook_echo_if_it_can(struct party *p, const struct wawo_event *e, struct actor *a)
@@ -42,6 +67,8 @@ static void hook_echo_if_it_can(struct party *p, const struct wawo_event *e, str
     if (e->kind != WAWO_ON_RECEIVE)
         return;
     rc = wawo_share_send(e->share, e->ptr, e->len);
+    if (rc == 1)
+        rc = send_file(e->share);
     if (rc == 1)
         return;
     ASSERT_TRUE(rc == WAWO_ENOMEM || rc == WAWO_ENOBUFS || rc == 0);
@@ -148,6 +175,7 @@ static bool life(const char *backend, unsigned loops, size_t n, const char *host
     bool good;
     int err;
 
+    wawo_os_file_pretend(never_cached, NULL);
     wawo_alloc_fail_at(n);
     err = stage_open_with(&s, backend, loops, 1 << 20);
     good = err == 0;
@@ -164,6 +192,7 @@ static bool life(const char *backend, unsigned loops, size_t n, const char *host
     ASSERT_EQ(wawo_live_shares(), 0u);
     ASSERT_EQ(wawo_live_chunks(), 0u);
     KIT_UNTIL(wawo_alloc_live() == 0);
+    ASSERT_EQ(wawo_live_files(), 0u);
     ASSERT_EQ(kit_open_fds(), before);
     if (calls < n)
         ASSERT_TRUE(good); /* nothing failed */

@@ -205,6 +205,26 @@ void kit_read_pattern(int fd, uint64_t offset, size_t len)
     }
 }
 
+int kit_file(uint64_t offset, size_t len)
+{
+    const char *folder = getenv("TMPDIR");
+    char path[4096];
+    uint8_t block[16384];
+    size_t at, n;
+    int fd;
+
+    snprintf(path, sizeof path, "%s/wawo-test-XXXXXX", folder != NULL ? folder : "/tmp");
+    fd = mkostemp(path, O_CLOEXEC);
+    ASSERT_GE(fd, 0);
+    ASSERT_EQ(unlink(path), 0);
+    for (at = 0; at < len; at += n) {
+        n = wawo_min_size(len - at, sizeof block);
+        kit_fill(block, n, offset + at);
+        ASSERT_EQ(write(fd, block, n), (ssize_t)n);
+    }
+    return fd;
+}
+
 void kit_shutdown(int fd)
 {
     ASSERT_EQ(wawo_os_shutdown_write(fd), 0);

@@ -50,6 +50,8 @@ int kit_read_end(int fd, uint64_t *bytes);
 void kit_write_pattern(int fd, uint64_t offset, size_t len);
 void kit_read_pattern(int fd, uint64_t offset, size_t len);
 void kit_shutdown(int fd);
+/* A file without a name that holds the pattern from `offset` on; open for reading and writing. */
+int kit_file(uint64_t offset, size_t len);
 /* Closes with RST. */
 void kit_reset(int fd);
 void kit_close(int fd);

@@ -4,10 +4,22 @@
 
 #include <stdlib.h>
 
+static void run_calls(struct rig *r, struct wawo_node *n, bool dead)
+{
+    struct wawo_node *next;
+    struct wawo_call *c;
+
+    for (; n != NULL; n = next) {
+        next = n->next;
+        c = wawo_container_of(n, struct wawo_call, node);
+        c->run(c, &r->loop, dead);
+    }
+}
+
 struct rig *rig_open(const char *backend, size_t pool_bytes)
 {
     struct rig *r = calloc(1, sizeof *r);
-    struct wawo_backend_env env = {&r->table, &r->heap};
+    struct wawo_backend_env env = {&r->table, &r->heap, &r->loop};
     int err;
 
     r->ops = wawo_backend_choose(backend, &err);
@@ -18,6 +30,12 @@ struct rig *rig_open(const char *backend, size_t pool_bytes)
     ASSERT_EQ(wawo_heap_init(&r->heap, pool_bytes), 0);
     wawo_pool_bind(r->heap.pool);
     ASSERT_EQ(r->ops->open(r->ops, &env, &r->backend), 0);
+    r->loop.ops = r->ops;
+    r->loop.backend = r->backend;
+    r->loop.threads = &r->threads;
+    r->threads.refs = 1;
+    wawo_mpsc_init(&r->loop.inbox);
+    wawo_mutex_init(&r->loop.wake);
     return r;
 }
 
@@ -25,6 +43,9 @@ void rig_close(struct rig *r)
 {
     ASSERT_EQ(r->count, 0u);
     ASSERT_EQ(r->table.used, 0u);
+    KIT_UNTIL(wawo_load(&r->threads.refs) == 1); /* no thread is about to answer */
+    run_calls(r, wawo_mpsc_close(&r->loop.inbox), true);
+    wawo_mutex_fini(&r->loop.wake);
     r->ops->close(r->backend);
     wawo_heap_fini(&r->heap);
     wawo_table_fini(&r->table);
@@ -84,8 +105,12 @@ void rig_detached(struct rig *r, struct wawo_sock *s)
 
 void rig_turn(struct rig *r, int64_t timeout_ns)
 {
-    int i, n = r->ops->wait(r->backend, r->done, WAWO_DONE_MIN, timeout_ns);
+    int i, n;
 
+    wawo_store_full(&r->loop.sleeping, 1);
+    n = r->ops->wait(r->backend, r->done, WAWO_DONE_MIN, wawo_mpsc_empty(&r->loop.inbox) ? timeout_ns : 0);
+    wawo_store_full(&r->loop.sleeping, 0);
+    run_calls(r, wawo_mpsc_take(&r->loop.inbox), false);
     ASSERT_GE(n, 0);
     ASSERT_LE(n, (int)WAWO_DONE_MIN);
     ASSERT_LE(r->count + (unsigned)n, (unsigned)RIG_PENDING);
@@ -170,4 +195,13 @@ void rig_queue(struct rig *r, struct wawo_sock *s, uint64_t offset, size_t len)
         kit_fill(block, n, offset);
         ASSERT_EQ(wawo_ring_copy(&s->out, &r->heap, block, n, false), 0);
     }
+}
+
+struct wawo_file *rig_queue_file(struct rig *r, struct wawo_sock *s, uint64_t offset, size_t len)
+{
+    struct wawo_file *f = wawo_file_new(kit_file(offset - 5, len + 10), 5, len);
+
+    ASSERT_NOT_NULL((void *)f);
+    ASSERT_EQ(wawo_ring_append_file(&s->out, &r->heap, f), 0);
+    return f;
 }

@@ -5,7 +5,7 @@
 
 #include "support/kit.h"
 
-#include "io/backend.h"
+#include "io/threads.h"
 
 enum { RIG_PENDING = 8192 };
 
@@ -14,6 +14,8 @@ struct rig {
     struct wawo_backend *backend;
     struct wawo_table table;
     struct wawo_heap heap;
+    struct wawo_loop loop; /* no more of it than takes the answers of other threads */
+    struct wawo_threads threads;
     struct wawo_done done[WAWO_DONE_MIN];
     struct wawo_done pending[RIG_PENDING];
     unsigned count;
@@ -44,5 +46,7 @@ void rig_quiet(struct rig *r, const struct wawo_sock *s);
 void rig_receive(struct rig *r, struct wawo_sock *s, uint64_t offset, size_t len);
 /* Queues that much of the pattern in s->out. */
 void rig_queue(struct rig *r, struct wawo_sock *s, uint64_t offset, size_t len);
+/* The same, out of a file; returns it, to be looked at as long as it is in the ring. */
+struct wawo_file *rig_queue_file(struct rig *r, struct wawo_sock *s, uint64_t offset, size_t len);
 
 #endif

@@ -19,6 +19,7 @@
     X(REFUSED, ECONNREFUSED, "connection refused")                                                                     \
     X(UNREACH, EHOSTUNREACH, "host not found or unreachable")                                                          \
     X(CLOSED, ENOTCONN, "closing or closed")                                                                           \
+    X(IO, EIO, "a file ended before all of it was sent")                                                               \
     X(NOTSUP, ENOTSUP, "not supported on this system")
 
 enum {

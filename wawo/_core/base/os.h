@@ -65,7 +65,8 @@ int wawo_os_socket_error(int fd);
 /* Bytes read, 0 at the end of the stream. */
 ptrdiff_t wawo_os_recv(int fd, void *buf, size_t len);
 ptrdiff_t wawo_os_send(int fd, const void *buf, size_t len);
-ptrdiff_t wawo_os_sendv(int fd, const struct wawo_iov *iov, int n);
+/* `more`: more will be written at once, the system may wait for it to fill a packet. */
+ptrdiff_t wawo_os_sendv(int fd, const struct wawo_iov *iov, int n, bool more);
 int wawo_os_shutdown_write(int fd);
 /* Bytes that the kernel took and the peer has not acknowledged; a negative code where the system does not tell. */
 int wawo_os_unacknowledged(int fd);

@@ -307,8 +307,13 @@ ptrdiff_t wawo_os_send(int fd, const void *buf, size_t len)
     return wawo_likely(n >= 0) ? n : -errno;
 }
 
-ptrdiff_t wawo_os_sendv(int fd, const struct wawo_iov *iov, int n)
+ptrdiff_t wawo_os_sendv(int fd, const struct wawo_iov *iov, int n, bool more)
 {
+#ifdef MSG_MORE
+    int flags = MSG_NOSIGNAL | (more ? MSG_MORE : 0);
+#else
+    int flags = MSG_NOSIGNAL | (more ? 0 : 0);
+#endif
     struct msghdr msg;
     ssize_t sent;
 
@@ -316,7 +321,7 @@ ptrdiff_t wawo_os_sendv(int fd, const struct wawo_iov *iov, int n)
     msg.msg_iov = (struct iovec *)(void *)iov;
     msg.msg_iovlen = (size_t)n;
     do {
-        sent = sendmsg(fd, &msg, MSG_NOSIGNAL);
+        sent = sendmsg(fd, &msg, flags);
     } while (wawo_unlikely(sent < 0) && errno == EINTR);
     return wawo_likely(sent >= 0) ? sent : -errno;
 }

@@ -9,13 +9,16 @@
  *   error or WAWO_ENOBUFS the order to receive is gone by itself.
  * - send writes what the kernel takes now and returns it; the rest stays in sock->out, is written as the kernel makes
  *   room, and each such write is a WAWO_DONE_SENT. The bytes in the ring stay put until they are consumed here.
+ * - A file in the ring goes the same way, a bounded part of it a turn; what is not in memory is waited for elsewhere, so
+ *   that neither send nor wait blocks. One that ends too early is WAWO_EIO. While it is read for a sock, that sock may be
+ *   detached as always; the file is closed when nobody reads it any more.
  * - detach ends every order, closes the descriptor and is answered by WAWO_DONE_DETACHED, once, last, when nothing of
  *   the sock is in flight: only then may its memory go. It cancels a connect under way too.
  * - release is detach without the close, for an idle sock: at once, the descriptor goes to the caller, who may attach it
  *   again to this same backend.
  *
- * Room for what comes: send_file, dgram_recv_start, dgram_send and watch(fd) are further rows of this table and further
- * kinds of done; a backend that lacks one answers WAWO_ENOTSUP. */
+ * Room for what comes: dgram_recv_start, dgram_send and watch(fd) are further rows of this table and further kinds of
+ * done; a backend that lacks one answers WAWO_ENOTSUP. */
 #ifndef WAWO_IO_BACKEND_H
 #define WAWO_IO_BACKEND_H
 
@@ -23,7 +26,7 @@
 
 enum wawo_done_kind {
     WAWO_DONE_RECV,      /* chunk, ptr, len; len 0 is the end of the stream; or error */
-    WAWO_DONE_SENT,      /* len bytes left the ring; or error */
+    WAWO_DONE_SENT,      /* the kernel took len bytes, and out.bytes fell by `freed`; or error */
     WAWO_DONE_ACCEPTED,  /* fd, peer; or error, and accepting has stopped */
     WAWO_DONE_CONNECTED, /* error 0 or why not */
     WAWO_DONE_DETACHED
@@ -38,6 +41,7 @@ struct wawo_done {
             struct wawo_chunk *chunk; /* one reference, the receiver's to drop */
             const uint8_t *ptr;
             size_t len;
+            size_t freed;
         };
         struct {
             int fd;
@@ -52,11 +56,13 @@ enum { WAWO_ACCEPT_BURST = 32 };
 enum { WAWO_DONE_MIN = 64 };
 
 struct wawo_backend; /* each one's own */
+struct wawo_loop;
 
 /* What a loop lends to its backend. */
 struct wawo_backend_env {
     const struct wawo_table *table;
     struct wawo_heap *heap;
+    struct wawo_loop *loop; /* whose inbox takes the answers of other threads */
 };
 
 struct wawo_backend_ops {

@@ -8,6 +8,7 @@
 #include "../base/err.h"
 #include "backend.h"
 #include "poller.h"
+#include "warm.h"
 
 enum { ORDER_RECV = 1, ORDER_SEND = 2, ORDER_ACCEPT = 4, ORDER_CONNECT = 8 };
 enum {
@@ -21,17 +22,27 @@ enum {
     FIRED = 512,
     TURN_BYTES = 64 * 1024,     /* read at most this before the floors above get their turn: stays in cache */
     SEND_BYTES = 1024 * 1024,   /* written in one go at most, for fairness */
+    FILES_BYTES = 1024 * 1024,  /* of files, written in one turn; shared by those that are ready */
+    FILE_FIRST = 256 * 1024,    /* of a file, at once when it is sent */
+    FILE_LEAST = 64 * 1024,     /* and however many there are: less would not be worth the call */
+    CACHED_BYTES = 2 * FILES_BYTES, /* of a file, looked for in memory at once */
+    READ_BYTES = 1024 * 1024,    /* of a file, read into memory at once: other files wait for their turn */
+    READ_AHEAD = 1024 * 1024,    /* and started to be read, for the time it takes to send the former */
     ROOM_SMALL = 4 * 1024,      /* a read gets at least this much room */
     ROOM_BULK = 64 * 1024,      /* and one that filled its room before, this much */
     BULK = 16 * 1024
 };
+#define WARM_NS (500 * WAWO_MSEC) /* what was in memory is taken to be there for this long */
 
 struct wawo_backend {
     const struct wawo_poller_ops *ops;
     struct wawo_poller *poller;
     const struct wawo_table *table;
     struct wawo_heap *heap;
+    struct wawo_loop *loop;
     struct wawo_chunk *rx;     /* reads are packed here one after the other */
+    size_t file_share;         /* bytes of its file that each one that is ready may write */
+    size_t files_left;         /* of FILES_BYTES, for those that begin in this turn */
     struct wawo_sock *changed; /* newest first */
     int fired_count, fired_next;
     struct wawo_fired fired[FIRED];
@@ -58,6 +69,9 @@ static int ready_open(const struct wawo_backend_ops *ops, const struct wawo_back
     b->ops = ops->arg;
     b->table = env->table;
     b->heap = env->heap;
+    b->loop = env->loop;
+    b->file_share = FILE_LEAST;
+    b->files_left = FILES_BYTES;
     b->rx = NULL;
     b->changed = NULL;
     b->fired_count = b->fired_next = 0;
@@ -100,7 +114,7 @@ static void rethink(struct wawo_backend *b, struct wawo_sock *s)
 
 static void order(struct wawo_backend *b, struct wawo_sock *s, unsigned set, unsigned clear)
 {
-    s->orders = ((s->orders | set) & ~clear) & 0xffu;
+    s->orders = ((s->orders | set) & ~clear) & 0x7fu;
     rethink(b, s);
 }
 
@@ -119,6 +133,7 @@ static void ready_detach(struct wawo_backend *b, struct wawo_sock *s, bool reset
     WAWO_CHECK(!(s->flags & FLAG_GONE));
     s->flags |= FLAG_GONE | (reset ? FLAG_RESET : 0u);
     s->orders = 0;
+    s->reading = 0;
     s->want = 0;
     mark(b, s);
 }
@@ -174,30 +189,113 @@ static void ready_recv_stop(struct wawo_backend *b, struct wawo_sock *s)
     order(b, s, 0, ORDER_RECV);
 }
 
-/* Writes until the ring is empty or the kernel is full; what it took, or an error. */
-static ptrdiff_t write_out(struct wawo_backend *b, struct wawo_sock *s)
+/* A part of a file was read for a sock that may be gone by now: writing goes on. */
+static void file_read(void *arg, uint64_t id, struct wawo_file *f, size_t len, int error)
+{
+    struct wawo_backend *b = arg;
+    struct wawo_sock *s = wawo_table_find(b->table, id);
+
+    if (s == NULL || !s->reading)
+        return;
+    s->reading = 0;
+    f->error = error;
+    f->warm_end = f->offset + len;
+    f->warm_ns = wawo_os_now_coarse_ns();
+    order(b, s, ORDER_SEND, 0);
+}
+
+/* How many of the next `want` bytes of a file are in memory; 0: not all of them. */
+static size_t file_cached(struct wawo_file *f, size_t want)
+{
+    int64_t now = wawo_os_now_coarse_ns();
+    size_t len = f->left < CACHED_BYTES ? (size_t)f->left : CACHED_BYTES;
+
+    if (f->offset >= f->warm_end || now - f->warm_ns > WARM_NS) {
+        if (!wawo_os_file_cached(f->fd, f->cache, f->offset, len)) {
+            if (want >= len || !wawo_os_file_cached(f->fd, f->cache, f->offset, want))
+                return 0;
+            len = want;
+        }
+        f->warm_end = f->offset + len;
+        f->warm_ns = now;
+    }
+    return f->warm_end - f->offset < want ? (size_t)(f->warm_end - f->offset) : want;
+}
+
+/* Writes of the file that is next: what the kernel took, WAWO_AGAIN also when it is read first, or an error. */
+static ptrdiff_t write_file(struct wawo_backend *b, struct wawo_sock *s, struct wawo_file *f, size_t *asked)
+{
+    size_t ahead;
+    ptrdiff_t n;
+    int err;
+
+    if (f->error != 0)
+        return f->error;
+    if (f->left < *asked)
+        *asked = (size_t)f->left;
+    *asked = file_cached(f, *asked);
+    if (wawo_unlikely(*asked == 0)) {
+        *asked = f->left < READ_BYTES ? (size_t)f->left : READ_BYTES;
+        ahead = f->left - *asked < READ_AHEAD ? (size_t)(f->left - *asked) : READ_AHEAD;
+        err = wawo_warm_start(b->loop, s->id, f, *asked, ahead, file_read, b);
+        if (err != 0)
+            return err;
+        s->reading = 1;
+        return WAWO_AGAIN;
+    }
+    n = wawo_os_sendfile(s->fd, f->fd, f->offset, *asked);
+    if (n <= 0)
+        return n < 0 ? n : WAWO_EIO; /* it was longer when it was opened */
+    f->offset += (uint64_t)n;
+    f->left -= (uint64_t)n;
+    if (f->left == 0)
+        wawo_ring_pop(&s->out, b->heap);
+    return n;
+}
+
+/* Writes bytes, up to the next file. */
+static ptrdiff_t write_bytes(struct wawo_backend *b, struct wawo_sock *s, size_t *asked)
 {
     struct wawo_iov iov[WAWO_IOV_MAX];
-    struct wawo_slice *head;
-    size_t total = 0, asked;
+    struct wawo_slice *head = s->out.head;
     ptrdiff_t n;
     int i, count;
 
+    if (wawo_likely(head->next == NULL)) { /* send is cheaper than sendmsg */
+        *asked = head->len;
+        n = wawo_os_send(s->fd, head->ptr, *asked);
+    } else {
+        count = wawo_ring_vector(&s->out, iov, WAWO_IOV_MAX);
+        for (*asked = 0, i = 0; i < count; i++, head = head->next)
+            *asked += iov[i].len;
+        n = wawo_os_sendv(s->fd, iov, count, head != NULL); /* a file follows */
+    }
+    if (n >= 0) /* 0: only loans of no bytes */
+        wawo_ring_consume(&s->out, b->heap, (size_t)n);
+    return n;
+}
+
+/* Writes until the ring is empty or the kernel is full, but at most `*room` bytes of files; what it took, or an error. */
+static ptrdiff_t write_out(struct wawo_backend *b, struct wawo_sock *s, size_t *room)
+{
+    struct wawo_slice *head;
+    size_t total = 0, asked;
+    ptrdiff_t n;
+
     while ((head = s->out.head) != NULL && total < SEND_BYTES) {
-        if (wawo_likely(head->next == NULL)) { /* send is cheaper than sendmsg */
-            asked = head->len;
-            n = wawo_os_send(s->fd, head->ptr, asked);
+        if (wawo_likely(head->kind != WAWO_SLICE_FILE)) {
+            n = write_bytes(b, s, &asked);
+        } else if (*room > 0) {
+            asked = *room;
+            n = write_file(b, s, head->owner, &asked);
+            *room -= n > 0 ? (size_t)n : 0;
         } else {
-            count = wawo_ring_vector(&s->out, iov, WAWO_IOV_MAX);
-            for (asked = 0, i = 0; i < count; i++)
-                asked += iov[i].len;
-            n = wawo_os_sendv(s->fd, iov, count);
+            break;
         }
         if (n == WAWO_AGAIN || n == WAWO_ENOBUFS)
             break;
         if (n < 0)
             return n;
-        wawo_ring_consume(&s->out, b->heap, (size_t)n);
         total += (size_t)n;
         if ((size_t)n < asked)
             break;
@@ -207,13 +305,17 @@ static ptrdiff_t write_out(struct wawo_backend *b, struct wawo_sock *s)
 
 static ptrdiff_t ready_send(struct wawo_backend *b, struct wawo_sock *s)
 {
+    size_t most = wawo_min_size(FILE_FIRST, b->files_left), room;
     ptrdiff_t n;
 
-    if (s->orders & ORDER_SEND)
-        return 0; /* the kernel is full */
-    n = write_out(b, s);
+    if ((s->orders & ORDER_SEND) || s->reading)
+        return 0; /* the kernel is full, or the disk busy */
+    room = most = most > FILE_LEAST ? most : FILE_LEAST;
+    n = write_out(b, s, &room);
+    b->files_left -= wawo_min_size(b->files_left, most - room);
     if (wawo_unlikely(s->out.head != NULL) && n >= 0) {
-        order(b, s, ORDER_SEND, 0);
+        if (!s->reading)
+            order(b, s, ORDER_SEND, 0);
         wawo_ring_settle(&s->out, b->heap); /* the wait may be long */
     }
     return n;
@@ -355,6 +457,7 @@ static int serve_accept(struct wawo_backend *b, struct wawo_sock *s, struct wawo
 /* Tries again what was parked on one fd; the count of events made (SERVE_MAX at most, accepting apart). */
 static int serve(struct wawo_backend *b, struct wawo_sock *s, unsigned events, struct wawo_done *d, size_t *bytes)
 {
+    size_t before, room = b->file_share;
     ptrdiff_t sent;
     int n = 0;
 
@@ -366,14 +469,16 @@ static int serve(struct wawo_backend *b, struct wawo_sock *s, unsigned events, s
         return n;
     }
     if ((s->orders & ORDER_SEND) && (events & WAWO_WRITABLE)) {
-        sent = write_out(b, s);
-        if (sent < 0 || s->out.head == NULL)
+        before = s->out.bytes;
+        sent = write_out(b, s, &room);
+        if (sent < 0 || s->out.head == NULL || s->reading)
             order(b, s, 0, ORDER_SEND);
         if (sent != 0)
             d[n++] = (struct wawo_done){.id = s->id,
                                         .kind = WAWO_DONE_SENT,
                                         .error = sent < 0 ? (int32_t)sent : 0,
-                                        .len = sent < 0 ? 0 : (size_t)sent};
+                                        .len = sent < 0 ? 0 : (size_t)sent,
+                                        .freed = before - s->out.bytes};
     }
     if ((s->orders & ORDER_RECV) && (events & WAWO_READABLE))
         n += serve_recv(b, s, d + n, bytes);
@@ -389,12 +494,14 @@ static int ready_wait(struct wawo_backend *b, struct wawo_done *done, int max, i
 
     if (b->rx != NULL && b->rx->used != 0 && wawo_chunk_sole(b->rx))
         b->rx->used = 0;
+    b->files_left = FILES_BYTES;
     if (b->fired_next == b->fired_count) {
         b->fired_next = b->fired_count = 0;
         got = b->ops->wait(b->poller, b->fired, FIRED, n > 0 || b->changed != NULL ? 0 : timeout_ns);
         if (got < 0)
             return got;
         b->fired_count = got;
+        b->file_share = got * FILE_LEAST < FILES_BYTES ? FILES_BYTES / (got > 0 ? got : 1) : FILE_LEAST;
     }
     while (b->fired_next < b->fired_count && n + 2 <= max && bytes < TURN_BYTES) {
         f = &b->fired[b->fired_next++];

@@ -8,7 +8,7 @@
 int wawo_loop_init(struct wawo_loop *loop, struct wawo_threads *threads, unsigned index,
                    const struct wawo_backend_ops *ops, size_t pool_bytes)
 {
-    struct wawo_backend_env env = {.table = &loop->table, .heap = &loop->heap};
+    struct wawo_backend_env env = {.table = &loop->table, .heap = &loop->heap, .loop = loop};
     int err;
 
     memset(loop, 0, sizeof *loop);

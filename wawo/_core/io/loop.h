@@ -51,6 +51,7 @@ struct wawo_loop {
     struct wawo_mutex wake; /* held over a wake-up, so that the backend does not go away under it */
     char pad1[WAWO_CACHE_LINE];
     uint64_t turns, wakes;  /* counters: written by the loop, read by any */
+    uint64_t file_reads;    /* the same */
     struct wawo_table table;
     struct wawo_wheel wheel;
 };

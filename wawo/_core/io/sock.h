@@ -16,7 +16,8 @@ struct wawo_sock {
     unsigned kind : 4;
     unsigned want : 2; /* backend: readiness wished */
     unsigned armed : 2; /* backend: readiness the kernel knows of */
-    unsigned orders : 8; /* backend: standing orders */
+    unsigned orders : 7; /* backend: standing orders */
+    unsigned reading : 1; /* backend: a file in `out` is being read from its disk; the peer is not waited for */
     unsigned flags : 8; /* backend */
     unsigned aux : 8; /* backend: accepts in one go, or the errno of a connect */
     struct wawo_sock *next; /* backend: changed since the last wait */

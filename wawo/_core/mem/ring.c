@@ -62,13 +62,16 @@ void wawo_heap_rewind(struct wawo_heap *h)
 
 static void slice_free(struct wawo_slice *s, struct wawo_heap *h)
 {
-    if (wawo_unlikely(s->loan)) { /* its owner is told with the next batch */
+    if (wawo_likely(s->kind == WAWO_SLICE_CHUNK)) {
+        wawo_chunk_drop(s->owner);
+    } else if (s->kind == WAWO_SLICE_LOAN) { /* its owner is told with the next batch */
         h->loan_bytes += s->len;
         s->next = h->loans;
         h->loans = s;
         return;
+    } else if (s->owner != NULL) {
+        wawo_file_drop(s->owner);
     }
-    wawo_chunk_drop(s->owner);
     slice_give(s, h);
 }
 
@@ -78,8 +81,15 @@ static void slice_set(struct wawo_slice *s, const uint8_t *ptr, size_t len, stru
     s->ptr = ptr;
     s->len = len;
     s->owner = loan != NULL ? loan : chunk;
-    s->loan = loan != NULL;
+    s->kind = loan != NULL ? WAWO_SLICE_LOAN : WAWO_SLICE_CHUNK;
     s->general = false;
+}
+
+static void slice_set_file(struct wawo_slice *s, struct wawo_file *file)
+{
+    slice_set(s, NULL, WAWO_FILE_WEIGHT, NULL, NULL);
+    s->owner = file;
+    s->kind = WAWO_SLICE_FILE;
 }
 
 static void ring_link(struct wawo_ring *r, struct wawo_slice *s)
@@ -104,6 +114,17 @@ int wawo_ring_append(struct wawo_ring *r, struct wawo_heap *h, const uint8_t *pt
     return 0;
 }
 
+int wawo_ring_append_file(struct wawo_ring *r, struct wawo_heap *h, struct wawo_file *file)
+{
+    struct wawo_slice *s = wawo_slab_take(&h->slices);
+
+    if (s == NULL)
+        return WAWO_ENOBUFS;
+    slice_set_file(s, file);
+    ring_link(r, s);
+    return 0;
+}
+
 struct wawo_slice *wawo_slice_new(const uint8_t *ptr, size_t len, struct wawo_chunk *chunk, void *loan)
 {
     struct wawo_slice *s = wawo_alloc(sizeof *s);
@@ -113,6 +134,49 @@ struct wawo_slice *wawo_slice_new(const uint8_t *ptr, size_t len, struct wawo_ch
         s->general = true;
     }
     return s;
+}
+
+struct wawo_slice *wawo_slice_new_file(struct wawo_file *file)
+{
+    struct wawo_slice *s = wawo_alloc(sizeof *s);
+
+    if (s != NULL) {
+        slice_set_file(s, file);
+        s->general = true;
+    }
+    return s;
+}
+
+void wawo_slice_undo(struct wawo_slice *first)
+{
+    struct wawo_slice *next;
+
+    for (; first != NULL; first = next) {
+        next = first->next;
+        if (first->kind == WAWO_SLICE_CHUNK)
+            wawo_chunk_drop(first->owner);
+        wawo_free(first);
+    }
+}
+
+void wawo_ring_undo(struct wawo_ring *r, struct wawo_heap *h, const struct wawo_ring_mark *mark)
+{
+    struct wawo_slice *s = mark->tail != NULL ? mark->tail->next : r->head, *next;
+
+    for (; s != NULL; s = next) {
+        next = s->next;
+        if (s->kind == WAWO_SLICE_CHUNK)
+            wawo_chunk_drop(s->owner);
+        slice_give(s, h);
+    }
+    r->tail = mark->tail;
+    r->bytes = mark->bytes;
+    if (mark->tail != NULL) {
+        mark->tail->next = NULL;
+        mark->tail->len = mark->tail_len; /* the room that was used behind it stays unused */
+    } else {
+        r->head = NULL;
+    }
 }
 
 void wawo_ring_adopt(struct wawo_ring *r, struct wawo_slice *first)
@@ -222,7 +286,7 @@ int wawo_ring_copy(struct wawo_ring *r, struct wawo_heap *h, const void *data, s
 {
     struct wawo_run m = {NULL, 0, data, len, NULL, 0};
 
-    return wawo_ring_copy_run(r, h, &m, own);
+    return len > 0 ? wawo_ring_copy_run(r, h, &m, own) : 0;
 }
 
 void wawo_ring_consume(struct wawo_ring *r, struct wawo_heap *h, size_t n)
@@ -231,7 +295,7 @@ void wawo_ring_consume(struct wawo_ring *r, struct wawo_heap *h, size_t n)
 
     WAWO_DCHECK(n <= r->bytes);
     r->bytes -= n;
-    while ((s = r->head) != NULL && n >= s->len) { /* an empty slice, lent with no bytes, goes too */
+    while ((s = r->head) != NULL && n >= s->len) { /* an empty slice, lent with no bytes, goes too; a file has weight */
         n -= s->len;
         r->head = s->next;
         if (r->head == NULL)
@@ -244,27 +308,55 @@ void wawo_ring_consume(struct wawo_ring *r, struct wawo_heap *h, size_t n)
     }
 }
 
-void wawo_ring_settle(struct wawo_ring *r, struct wawo_heap *h)
+void wawo_ring_pop(struct wawo_ring *r, struct wawo_heap *h)
+{
+    struct wawo_slice *s = r->head;
+
+    r->bytes -= s->len;
+    r->head = s->next;
+    if (r->head == NULL)
+        r->tail = NULL;
+    slice_free(s, h);
+}
+
+/* Whether a slice keeps a chunk from others. */
+static bool sits_in_shared(const struct wawo_slice *s)
+{
+    return s->kind == WAWO_SLICE_CHUNK && wawo_slice_chunk(s)->pool != NULL;
+}
+
+/* The files of a ring that goes are another ring's. */
+static void forget_files(struct wawo_ring *r)
 {
     struct wawo_slice *s;
-    struct wawo_ring fresh;
+
+    for (s = r->head; s != NULL; s = s->next)
+        if (s->kind == WAWO_SLICE_FILE)
+            s->owner = NULL;
+}
+
+void wawo_ring_settle(struct wawo_ring *r, struct wawo_heap *h)
+{
+    struct wawo_ring fresh, *old = r;
+    struct wawo_slice *s;
     int err = 0;
 
     if (r->bytes == 0 || r->bytes > SETTLE_MAX)
         return;
-    for (s = r->head; s != NULL && (s->loan || wawo_slice_chunk(s)->pool == NULL); s = s->next)
+    for (s = r->head; s != NULL && !sits_in_shared(s); s = s->next)
         continue;
     if (s == NULL)
-        return; /* nothing sits in a shared chunk */
+        return;
     wawo_ring_init(&fresh);
     for (s = r->head; s != NULL && err == 0; s = s->next)
-        err = wawo_ring_copy(&fresh, h, s->ptr, s->len, true);
-    if (err != 0) {
-        wawo_ring_clear(&fresh, h);
-        return;
-    }
-    wawo_ring_clear(r, h);
-    *r = fresh;
+        err = s->kind == WAWO_SLICE_FILE ? wawo_ring_append_file(&fresh, h, s->owner)
+                                         : wawo_ring_copy(&fresh, h, s->ptr, s->len, true);
+    if (err != 0)
+        old = &fresh;
+    forget_files(old);
+    wawo_ring_clear(old, h);
+    if (err == 0)
+        *r = fresh;
 }
 
 void wawo_ring_clear(struct wawo_ring *r, struct wawo_heap *h)
@@ -277,7 +369,7 @@ int wawo_ring_vector(const struct wawo_ring *r, struct wawo_iov *iov, int max)
     const struct wawo_slice *s;
     int n = 0;
 
-    for (s = r->head; s != NULL && n < max; s = s->next, n++) {
+    for (s = r->head; s != NULL && n < max && s->kind != WAWO_SLICE_FILE; s = s->next, n++) {
         iov[n].base = (void *)(uintptr_t)s->ptr;
         iov[n].len = s->len;
     }

@@ -1,19 +1,28 @@
 /* F1 ring: a buffer ring, the queue of bytes of one direction of one connection. Its unit is the slice: a run of bytes
- * inside a chunk, or on loan from Python. A heap is what the rings of one loop draw from. One thread. */
+ * inside a chunk, or on loan from Python, or a part of a file. A heap is what the rings of one loop draw from. One
+ * thread. */
 #ifndef WAWO_MEM_RING_H
 #define WAWO_MEM_RING_H
 
+#include "file.h"
 #include "pool.h"
 #include "slab.h"
 
 struct wawo_iov;
 
+/* What a slice's owner is. */
+enum wawo_slice_kind {
+    WAWO_SLICE_CHUNK, /* one reference of a chunk */
+    WAWO_SLICE_LOAN,  /* the opaque owner of borrowed bytes */
+    WAWO_SLICE_FILE   /* one reference of a file; len is its weight until all of it is sent */
+};
+
 struct wawo_slice {
     struct wawo_slice *next;
     const uint8_t *ptr;
     size_t len;
-    void *owner;  /* a reference of a chunk, or the opaque owner of borrowed bytes */
-    bool loan;    /* which of the two */
+    void *owner;
+    uint8_t kind; /* enum wawo_slice_kind */
     bool general; /* from the general heap: made by another thread */
 };
 
@@ -29,7 +38,7 @@ struct wawo_heap {
 
 struct wawo_ring {
     struct wawo_slice *head, *tail;
-    size_t bytes;
+    size_t bytes; /* in memory, a file being WAWO_FILE_WEIGHT: 0 if there is nothing, or a loan of no bytes */
 };
 
 /* Its thread then calls wawo_pool_bind(). WAWO_ENOMEM. */
@@ -62,23 +71,42 @@ int wawo_ring_copy_run(struct wawo_ring *r, struct wawo_heap *h, const struct wa
 /* Appends without a copy and takes over one reference of `chunk` or the `loan`; on failure they stay the caller's. */
 int wawo_ring_append(struct wawo_ring *r, struct wawo_heap *h, const uint8_t *ptr, size_t len, struct wawo_chunk *chunk,
                      void *loan);
+/* The same for a reference of a file. */
+int wawo_ring_append_file(struct wawo_ring *r, struct wawo_heap *h, struct wawo_file *file);
 /* A slice for a ring of another thread's heap; the ownership as above. NULL: no memory. Any thread. */
 struct wawo_slice *wawo_slice_new(const uint8_t *ptr, size_t len, struct wawo_chunk *chunk, void *loan);
-/* Appends slices that wawo_slice_new made, a list that ends with NULL. */
+struct wawo_slice *wawo_slice_new_file(struct wawo_file *file);
+/* Appends slices that were made so, a list that ends with NULL. */
 void wawo_ring_adopt(struct wawo_ring *r, struct wawo_slice *first);
-/* The chunk of a slice, NULL for a loan. */
+/* Gives such slices back that came into no ring. Any thread. */
+void wawo_slice_undo(struct wawo_slice *first);
+/* How far a ring is filled, to undo what is appended from here on. */
+struct wawo_ring_mark {
+    struct wawo_slice *tail;
+    size_t tail_len, bytes;
+};
+static inline struct wawo_ring_mark wawo_ring_mark(const struct wawo_ring *r)
+{
+    return (struct wawo_ring_mark){r->tail, r->tail != NULL ? r->tail->len : 0, r->bytes};
+}
+/* Drops what was appended since the mark, as long as nothing was consumed. In both kinds of undoing the references of
+ * chunks are dropped, also those that were taken over; loans and files are their owner's again. */
+void wawo_ring_undo(struct wawo_ring *r, struct wawo_heap *h, const struct wawo_ring_mark *mark);
+/* The chunk of a slice, NULL if it is in none. */
 static inline struct wawo_chunk *wawo_slice_chunk(const struct wawo_slice *s)
 {
-    return s->loan ? NULL : s->owner;
+    return s->kind == WAWO_SLICE_CHUNK ? s->owner : NULL;
 }
-/* Drops the first `n` bytes (n <= bytes). */
+/* Drops the first `n` bytes, which are in front of any file. */
 void wawo_ring_consume(struct wawo_ring *r, struct wawo_heap *h, size_t n);
-/* Moves a small rest that sits in shared chunks into one block of its own. Best effort. */
+/* Drops the first slice, bytes or a file. */
+void wawo_ring_pop(struct wawo_ring *r, struct wawo_heap *h);
+/* Moves a small rest that sits in shared chunks into blocks of its own. Best effort. */
 void wawo_ring_settle(struct wawo_ring *r, struct wawo_heap *h);
 void wawo_ring_clear(struct wawo_ring *r, struct wawo_heap *h);
-/* Copies the first `n` bytes (n <= bytes) to `out`. */
+/* Copies the first `n` bytes, which are in front of any file, to `out`. */
 void wawo_ring_peek(const struct wawo_ring *r, void *out, size_t n);
-/* Fills iov with the first slices; returns how many. */
+/* Fills iov with the first slices, up to a file; returns how many. */
 int wawo_ring_vector(const struct wawo_ring *r, struct wawo_iov *iov, int max);
 
 #endif

@@ -6,6 +6,7 @@
 #include "../base/err.h"
 #include "dial.h"
 #include "net.h"
+#include "part.h"
 #include "preamble.h"
 
 static void timer_fired(struct wawo_timer *t);
@@ -265,12 +266,13 @@ void wawo_conn_close(struct wawo_conn *c, enum wawo_operation op, int error)
 }
 
 /* A slow receiver may take its time, a stuck one may not: whether the kernel or the peer took anything since. The
- * kernel's own buffer may hold megabytes, so it takes nothing more for long while the peer reads on. */
+ * kernel's own buffer may hold megabytes, so it takes nothing more for long while the peer reads on. And it is not the
+ * peer's fault when a file waits for its disk. */
 static bool progressed(const struct wawo_conn *c)
 {
     int left = wawo_os_unacknowledged(c->sock.fd);
 
-    return c->moved || (left > 0 && left < c->unacknowledged);
+    return c->moved || (left > 0 && left < c->unacknowledged) || c->sock.reading;
 }
 
 static void timer_fired(struct wawo_timer *t)
@@ -323,67 +325,109 @@ static int admit(const struct wawo_conn *c, size_t bytes)
     return 1;
 }
 
-int wawo_conn_send(struct wawo_conn *c, const void *data, size_t len, struct wawo_chunk *chunk, void *loan)
+/* Whether more can be sent; brings what other threads sent before. */
+static inline bool takes_more(struct wawo_conn *c)
 {
-    struct wawo_endpoint *e = c->branch->endpoint;
-    struct wawo_heap *heap = &wawo_net_of(c)->loop->heap;
-    struct wawo_ring *out = &c->sock.out;
-    struct wawo_message m = {data, len, len};
-    struct wawo_envelope env;
-    size_t total;
-    bool parked;
-    int rc;
-
     if (wawo_unlikely(wawo_load_relaxed(&c->share->state) > WAWO_SHARE_OPEN || wawo_load_relaxed(&c->share->shut)))
-        return 0;
+        return false;
     if (wawo_unlikely(wawo_load_relaxed(&c->share->posted) != 0))
         take_posts(c);
-    rc = wawo_endpoint_seal(e, &m, &env);
-    if (wawo_unlikely(rc < 0))
-        return rc;
-    total = env.head_len + len + env.tail_len;
-    rc = admit(c, total);
-    if (wawo_unlikely(rc < 0))
-        return rc;
-    parked = out->bytes > 0 && !c->dirty;
-    if (wawo_likely(chunk == NULL && loan == NULL)) {
-        rc = wawo_ring_copy_run(out, heap,
-                                &(struct wawo_run){env.head, env.head_len, data, len, env.tail, env.tail_len}, parked);
-        if (wawo_unlikely(rc < 0))
-            return rc;
-    } else {
-        size_t before = out->bytes;
-        bool taken;
+    return true;
+}
 
-        rc = wawo_ring_copy(out, heap, env.head, env.head_len, parked);
-        if (wawo_unlikely(rc < 0))
-            return rc;
-        rc = wawo_ring_append(out, heap, data, len, chunk, loan);
-        taken = rc == 0;
-        if (taken && env.tail_len > 0)
-            rc = wawo_ring_copy(out, heap, env.tail, env.tail_len, parked);
-        if (wawo_unlikely(rc < 0)) { /* half a message is on its way: nothing can follow it */
-            wawo_branch_account(c->branch, (int64_t)(out->bytes - before));
-            wawo_conn_end(c, WAWO_OP_SEND, -rc);
-            return taken ? 1 : rc;
-        }
-    }
-    wawo_branch_account(c->branch, (int64_t)total);
+static inline int queued(struct wawo_conn *c, size_t bytes)
+{
+    wawo_branch_account(c->branch, (int64_t)bytes);
     wawo_bump(&c->branch->stats.messages_out, 1);
     check_high_water(c);
     wawo_net_touch(c);
     return 1;
 }
 
-/* The kernel took `n` bytes. */
-static void sent(struct wawo_conn *c, size_t n)
+int wawo_conn_send(struct wawo_conn *c, const void *data, size_t len)
+{
+    struct wawo_ring *out = &c->sock.out;
+    struct wawo_message m = {data, len, len};
+    struct wawo_envelope env;
+    struct wawo_run run;
+    size_t total;
+    int rc;
+
+    if (wawo_unlikely(!takes_more(c)))
+        return 0;
+    rc = wawo_endpoint_seal(c->branch->endpoint, &m, &env);
+    if (wawo_unlikely(rc < 0))
+        return rc;
+    total = env.head_len + len + env.tail_len;
+    rc = admit(c, total);
+    if (wawo_unlikely(rc < 0))
+        return rc;
+    run = (struct wawo_run){env.head, env.head_len, data, len, env.tail, env.tail_len};
+    rc = wawo_ring_copy_run(out, &wawo_net_of(c)->loop->heap, &run, out->bytes > 0 && !c->dirty);
+    return wawo_likely(rc == 0) ? queued(c, total) : rc;
+}
+
+static int put_part(struct wawo_conn *c, const struct wawo_part *p, bool own)
+{
+    struct wawo_heap *heap = &wawo_net_of(c)->loop->heap;
+    struct wawo_ring *out = &c->sock.out;
+
+    if (p->file != NULL)
+        return wawo_ring_append_file(out, heap, p->file);
+    if (!wawo_part_is_plain(p))
+        return wawo_ring_append(out, heap, p->data, p->len, p->chunk, p->loan);
+    return wawo_ring_copy(out, heap, p->data, p->len, own);
+}
+
+int wawo_conn_send_parts(struct wawo_conn *c, const struct wawo_part *parts, unsigned count)
+{
+    struct wawo_heap *heap = &wawo_net_of(c)->loop->heap;
+    struct wawo_ring *out = &c->sock.out;
+    struct wawo_ring_mark mark;
+    struct wawo_envelope env;
+    struct wawo_message m;
+    size_t memory;
+    unsigned i;
+    bool own;
+    int rc;
+
+    if (!takes_more(c))
+        return 0;
+    wawo_part_measure(parts, count, &m, &memory);
+    rc = wawo_endpoint_seal(c->branch->endpoint, &m, &env);
+    if (rc < 0)
+        return rc;
+    memory += env.head_len + env.tail_len;
+    rc = admit(c, memory);
+    if (rc < 0)
+        return rc;
+    mark = wawo_ring_mark(out);
+    own = out->bytes > 0 && !c->dirty;
+    rc = wawo_ring_copy(out, heap, env.head, env.head_len, own);
+    for (i = 0; i < count && rc == 0; i++) {
+        rc = put_part(c, &parts[i], own);
+        if (rc != 0)
+            break;
+        own = own || parts[i].file != NULL; /* what is behind a file waits long */
+    }
+    if (rc == 0)
+        rc = wawo_ring_copy(out, heap, env.tail, env.tail_len, own);
+    if (rc == 0)
+        return queued(c, memory);
+    wawo_part_keep(parts, i);
+    wawo_ring_undo(out, heap, &mark);
+    return rc;
+}
+
+/* The kernel took `n` bytes, of which `freed` were pending. */
+static void sent(struct wawo_conn *c, size_t n, size_t freed)
 {
     const struct wawo_options *o = &c->branch->endpoint->options;
 
     if (n == 0)
         return;
     c->moved = true;
-    wawo_branch_account(c->branch, -(int64_t)n);
+    wawo_branch_account(c->branch, -(int64_t)freed);
     wawo_bump(&c->branch->stats.bytes_out, n);
     if (wawo_unlikely(wawo_net_listens(c, WAWO_ON_SEND)) && wawo_share_connected(c->share))
         wawo_event_add(wawo_net_of(c), WAWO_ON_SEND, c)->len = n;
@@ -393,6 +437,12 @@ static void sent(struct wawo_conn *c, size_t n)
             (void)wawo_event_add(wawo_net_of(c), WAWO_ON_DRAIN, c);
         wawo_conn_unpause(c, WAWO_PAUSE_WATER);
     }
+}
+
+/* With a reset: what was accepted did not all go, so the peer must not see a clean end. */
+static void send_failed(struct wawo_conn *c, int error)
+{
+    wawo_conn_abort(c, WAWO_OP_SEND, error);
 }
 
 /* All is written: the FIN that was asked for, and what follows it. */
@@ -419,6 +469,7 @@ static void written_out(struct wawo_conn *c)
 void wawo_conn_flush(struct wawo_conn *c)
 {
     struct wawo_net *net = wawo_net_of(c);
+    size_t before;
     ptrdiff_t n;
 
     if (c->state != WAWO_CONN_OPEN && c->state != WAWO_CONN_FLUSHING)
@@ -430,12 +481,13 @@ void wawo_conn_flush(struct wawo_conn *c)
     if (wawo_unlikely(wawo_load_relaxed(&c->share->posted) != 0))
         take_posts(c);
     if (c->sock.out.head != NULL) { /* bytes, or only a loan of none */
+        before = c->sock.out.bytes;
         n = wawo_net_of(c)->loop->ops->send(net->loop->backend, &c->sock);
         if (wawo_unlikely(n < 0)) {
-            wawo_conn_end(c, WAWO_OP_SEND, (int)-n);
+            send_failed(c, (int)-n);
             return;
         }
-        sent(c, (size_t)n);
+        sent(c, (size_t)n, before - c->sock.out.bytes);
         publish_queued(c);
         if (wawo_unlikely(c->sock.out.bytes > 0)) {
             if (c->above && c->branch->endpoint->options.auto_pause && !(c->pauses & WAWO_PAUSE_WATER) &&
@@ -546,10 +598,10 @@ void wawo_conn_done(struct wawo_conn *c, struct wawo_done *d)
         if (c->state >= WAWO_CONN_DETACHING)
             break;
         if (d->error != 0) {
-            wawo_conn_end(c, WAWO_OP_SEND, -d->error);
+            send_failed(c, -d->error);
             break;
         }
-        sent(c, d->len);
+        sent(c, d->len, d->freed);
         publish_queued(c);
         wawo_net_touch(c);
         break;

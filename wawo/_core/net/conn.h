@@ -69,8 +69,9 @@ struct wawo_conn *wawo_conn_new(struct wawo_branch *branch, struct wawo_share *s
 /* Established: attaches fd (-1: it is attached), starts receiving, tells the listener. */
 int wawo_conn_open(struct wawo_conn *c, int fd, const struct wawo_addr *remote, const struct wawo_addr *local,
                    enum wawo_event_kind first);
-/* 1 accepted, 0 closing, or a negative code; see wawo_share_lend. */
-int wawo_conn_send(struct wawo_conn *c, const void *data, size_t len, struct wawo_chunk *chunk, void *loan);
+/* 1 accepted, 0 closing, or a negative code and nothing was queued; see wawo_share_send and wawo_share_send_parts. */
+int wawo_conn_send(struct wawo_conn *c, const void *data, size_t len);
+int wawo_conn_send_parts(struct wawo_conn *c, const struct wawo_part *parts, unsigned count);
 size_t wawo_conn_pending(const struct wawo_conn *c);
 /* Writes what the kernel takes now. */
 void wawo_conn_flush(struct wawo_conn *c);

@@ -32,8 +32,10 @@ struct wawo_endpoint *wawo_endpoint_new(struct wawo_threads *t, enum wawo_role r
         return NULL;
     }
     e->options = *options;
-    if (cfg.ops != NULL)
+    if (cfg.ops != NULL) {
         e->filters[e->filter_count++] = cfg;
+        e->looks = cfg.looks;
+    }
     e->role = role;
     e->mask = mask;
     e->user = user;

@@ -47,6 +47,7 @@ struct wawo_endpoint {
     struct wawo_options options;
     struct wawo_filter_config filters[WAWO_FILTERS_MAX]; /* lowest first; none: raw bytes */
     unsigned filter_count;
+    bool looks; /* the framing looks at what is sent */
     enum wawo_role role;
     unsigned mask; /* events that are listened to */
     void *user;

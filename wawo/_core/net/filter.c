@@ -51,6 +51,7 @@ int wawo_filter_config(struct wawo_filter_config *cfg, const struct wawo_framing
                                          .strip = f->strip < 0 ? 0 : (uint32_t)f->strip,
                                          .adjust = f->adjust,
                                          .max = f->max_size};
+        cfg->looks = f->strip >= 0 && (uint32_t)f->strip <= f->offset; /* the field is in the message */
         return wawo_field_check(&cfg->field);
     case WAWO_FRAMING_PACK:
         cfg->ops = &wawo_filter_pack;
@@ -58,6 +59,7 @@ int wawo_filter_config(struct wawo_filter_config *cfg, const struct wawo_framing
         return wawo_pack_check(&cfg->pack);
     case WAWO_FRAMING_MARKS:
         cfg->ops = &wawo_filter_marks;
+        cfg->looks = true;
         cfg->marks = (struct wawo_marks){.start_len = f->start_len, .end_len = f->end_len, .max = f->max_size};
         memcpy(cfg->marks.start, f->start, sizeof cfg->marks.start);
         memcpy(cfg->marks.end, f->end, sizeof cfg->marks.end);

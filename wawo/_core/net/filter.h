@@ -29,6 +29,7 @@ enum { WAWO_FILTERS_MAX = 4 };
 /* One framing with its parameters, shared by all connections of an endpoint; immutable. */
 struct wawo_filter_config {
     const struct wawo_filter_ops *ops;
+    bool looks; /* seal looks into messages, not only at their size */
     union {
         struct wawo_length length;
         struct wawo_field field;

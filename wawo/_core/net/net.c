@@ -426,6 +426,7 @@ void wawo_engine_stats(struct wawo_threads *t, unsigned loop, struct wawo_loop_s
     wawo_pool_stats(l->heap.pool, &pool);
     out->turns = wawo_load_relaxed(&l->turns);
     out->wakes = wawo_load_relaxed(&l->wakes);
+    out->file_reads = wawo_load_relaxed(&l->file_reads);
     out->connections = wawo_load_relaxed(&l->load);
     out->pool_limit = pool.limit;
     out->pool_used = pool.used;
@@ -454,6 +455,7 @@ const char *wawo_backend_at(unsigned rank, int *err)
 void wawo_after_fork_child(void)
 {
     wawo_threads_after_fork();
+    wawo_file_after_fork();
     wawo_work_after_fork();
     wawo_baton_after_fork();
 }
@@ -461,6 +463,11 @@ void wawo_after_fork_child(void)
 size_t wawo_live_chunks(void)
 {
     return wawo_chunk_live();
+}
+
+size_t wawo_live_files(void)
+{
+    return wawo_file_live();
 }
 
 unsigned wawo_live_threads(void)

@@ -7,6 +7,7 @@
 #include "../proto/proxy.h"
 #include "conn.h"
 #include "endpoint.h"
+#include "part.h"
 
 enum { POST_BLOCK = 4096, POST_SMALL = 2048 }; /* small sends from other threads share a block */
 
@@ -169,13 +170,27 @@ static struct wawo_slice *post_block(size_t cap, const void *data, size_t len)
     return p;
 }
 
-static void post_link(struct wawo_share *s, struct wawo_slice *p)
+/* Slices that are linked from first to last. */
+static void post_link(struct wawo_share *s, struct wawo_slice *first, struct wawo_slice *last)
 {
     if (s->last_post != NULL)
-        s->last_post->next = p;
+        s->last_post->next = first;
     else
-        s->posts = p;
-    s->last_post = p;
+        s->posts = first;
+    s->last_post = last;
+}
+
+/* Into a block that has room, if there is anything. */
+static void slice_fill(struct wawo_slice *p, const void *data, size_t len)
+{
+    struct wawo_chunk *c;
+
+    if (len == 0)
+        return;
+    c = wawo_slice_chunk(p);
+    memcpy(c->data + c->used, data, len);
+    c->used += len;
+    p->len += len;
 }
 
 /* Room for `len` bytes behind the last post; under the lock. */
@@ -186,26 +201,13 @@ static bool post_reserve(struct wawo_share *s, size_t len)
 
     if (len == 0)
         return true;
-    if (c != NULL && c->pool == NULL && c->cap - c->used >= len && p->ptr + p->len == c->data + c->used)
+    if (c != NULL && c->pool == NULL && c->cap - c->used >= len && p->ptr + p->len == c->data + c->used &&
+        wawo_chunk_sole(c)) /* not one that was lent, which others may write behind too */
         return true;
     p = post_block(POST_BLOCK, NULL, 0);
     if (p != NULL)
-        post_link(s, p);
+        post_link(s, p, p);
     return p != NULL;
-}
-
-/* Into the room that post_reserve made. */
-static void post_fill(struct wawo_share *s, const void *data, size_t len)
-{
-    struct wawo_slice *p = s->last_post;
-    struct wawo_chunk *c;
-
-    if (len == 0)
-        return;
-    c = wawo_slice_chunk(p);
-    memcpy(c->data + c->used, data, len);
-    c->used += len;
-    p->len += len;
 }
 
 /* Whether `n` more bytes fit; reserves them in the endpoint's total. Under the lock. */
@@ -222,74 +224,128 @@ static int post_admit(struct wawo_share *s, size_t n)
     return 1;
 }
 
-/* Queues one message for the loop; `whole` is its payload as a post of its own, NULL for a small one. Under the lock. */
-static int post_message(struct wawo_share *s, const void *data, size_t len, struct wawo_slice *whole)
+/* Slices made outside the lock for a message that needs blocks of its own. */
+struct chain {
+    struct wawo_slice *first, *last;
+};
+
+/* Queues one message for the loop: what `chain` holds of it, or copies of its parts. Under the lock. */
+static int post_message(struct wawo_share *s, const struct wawo_part *parts, unsigned count, const struct chain *chain)
 {
-    struct wawo_message m = {data, len, len};
     struct wawo_slice *tail = NULL;
+    struct wawo_message m;
     struct wawo_envelope env;
-    size_t total, small;
+    size_t memory, small;
+    unsigned i;
     int rc;
 
     if (s->state > WAWO_SHARE_OPEN || s->shut)
         return 0;
+    wawo_part_measure(parts, count, &m, &memory);
     rc = wawo_endpoint_seal(s->endpoint, &m, &env);
     if (rc < 0)
         return rc;
-    total = env.head_len + len + env.tail_len;
-    small = env.head_len + (whole == NULL ? len + env.tail_len : 0);
-    rc = post_admit(s, total);
+    small = env.head_len + (chain->first == NULL ? memory + env.tail_len : 0);
+    memory += env.head_len + env.tail_len;
+    rc = post_admit(s, memory);
     if (rc < 0)
         return rc;
-    if (whole != NULL && env.tail_len > 0)
+    if (chain->first != NULL && env.tail_len > 0)
         tail = post_block(POST_BLOCK, env.tail, env.tail_len);
-    if ((whole != NULL && env.tail_len > 0 && tail == NULL) || !post_reserve(s, small)) {
-        wawo_add(&s->endpoint->pending, -(int64_t)total);
-        if (tail != NULL) {
-            wawo_chunk_drop(tail->owner);
-            wawo_free(tail);
-        }
+    if ((chain->first != NULL && env.tail_len > 0 && tail == NULL) || !post_reserve(s, small)) {
+        wawo_add(&s->endpoint->pending, -(int64_t)memory);
+        wawo_slice_undo(tail);
         return WAWO_ENOMEM;
     }
-    post_fill(s, env.head, env.head_len);
-    if (whole == NULL) {
-        post_fill(s, data, len);
-        post_fill(s, env.tail, env.tail_len);
-    } else {
-        post_link(s, whole);
+    slice_fill(s->last_post, env.head, env.head_len);
+    if (chain->first != NULL) {
+        post_link(s, chain->first, chain->last);
         if (tail != NULL)
-            post_link(s, tail);
+            post_link(s, tail, tail);
+    } else {
+        for (i = 0; i < count; i++)
+            slice_fill(s->last_post, parts[i].data, parts[i].len);
+        slice_fill(s->last_post, env.tail, env.tail_len);
     }
-    wawo_store_relaxed(&s->posted, s->posted + total);
+    wawo_store_relaxed(&s->posted, s->posted + memory);
     wawo_add_relaxed(&s->endpoint->posted_messages, 1);
     return 1;
 }
 
-static int send_foreign(struct wawo_share *s, const void *data, size_t len, struct wawo_chunk *chunk, void *loan)
+/* A slice of the first parts: one that is lent, a file, or a run of copied ones. Says how many it took. */
+static struct wawo_slice *slice_of(const struct wawo_part *parts, unsigned count, unsigned *taken)
 {
-    struct wawo_slice *whole = NULL;
-    bool copied = false;
-    int rc;
+    struct wawo_slice *s;
+    size_t len = 0;
+    unsigned n, i;
 
-    if (chunk != NULL || loan != NULL) {
-        whole = wawo_slice_new(data, len, chunk, loan);
-        if (whole == NULL)
+    *taken = 1;
+    if (parts->file != NULL)
+        return wawo_slice_new_file(parts->file);
+    if (!wawo_part_is_plain(parts))
+        return wawo_slice_new(parts->data, parts->len, parts->chunk, parts->loan);
+    for (n = 0; n < count && wawo_part_is_plain(&parts[n]); n++)
+        len += parts[n].len;
+    *taken = n;
+    s = post_block(len, NULL, 0);
+    for (i = 0; i < n && s != NULL; i++)
+        slice_fill(s, parts[i].data, parts[i].len);
+    return s;
+}
+
+static int chain_build(struct chain *chain, const struct wawo_part *parts, unsigned count)
+{
+    struct wawo_slice *s;
+    unsigned i, taken;
+
+    for (i = 0; i < count; i += taken) {
+        taken = 1;
+        if (wawo_part_is_plain(&parts[i]) && parts[i].len == 0)
+            continue;
+        s = slice_of(parts + i, count - i, &taken);
+        if (s == NULL) {
+            wawo_part_keep(parts, i);
+            wawo_slice_undo(chain->first);
             return WAWO_ENOMEM;
-    } else if (len > POST_SMALL) {
-        whole = post_block(len, data, len);
-        if (whole == NULL)
-            return WAWO_ENOMEM;
-        copied = true;
+        }
+        if (chain->last != NULL)
+            chain->last->next = s;
+        else
+            chain->first = s;
+        chain->last = s;
     }
+    return 0;
+}
+
+/* Small and copied: shares a block with others. */
+static bool is_small(const struct wawo_part *parts, unsigned count)
+{
+    size_t len = 0;
+    unsigned i;
+
+    for (i = 0; i < count; i++) {
+        len += parts[i].len;
+        if (len > POST_SMALL || !wawo_part_is_plain(&parts[i]))
+            return false;
+    }
+    return true;
+}
+
+static int send_foreign(struct wawo_share *s, const struct wawo_part *parts, unsigned count)
+{
+    struct chain chain = {NULL, NULL};
+    int rc = is_small(parts, count) ? 0 : chain_build(&chain, parts, count);
+
+    if (rc < 0)
+        return rc;
     wawo_share_lock(s);
-    rc = post_message(s, data, len, whole);
+    rc = post_message(s, parts, count, &chain);
     wawo_share_unlock(s);
-    if (rc == 1)
+    if (rc == 1) {
         share_want(s, WAWO_WANT_SEND);
-    else if (whole != NULL) {
-        if (copied)
-            wawo_chunk_drop(whole->owner);
-        wawo_free(whole);
+    } else if (chain.first != NULL) {
+        wawo_part_keep(parts, count);
+        wawo_slice_undo(chain.first);
     }
     return rc;
 }
@@ -299,16 +355,31 @@ static inline bool on_loop(const struct wawo_share *s)
     return wawo_loop_here(s->loop) && s->conn != NULL;
 }
 
-int wawo_share_lend(struct wawo_share *s, const void *data, size_t len, struct wawo_chunk *chunk, void *loan)
+int wawo_share_send_parts(struct wawo_share *s, const struct wawo_part *parts, unsigned count)
 {
-    if (wawo_likely(on_loop(s)))
-        return wawo_conn_send(s->conn, data, len, chunk, loan);
-    return send_foreign(s, data, len, chunk, loan);
+    return on_loop(s) ? wawo_conn_send_parts(s->conn, parts, count) : send_foreign(s, parts, count);
 }
 
 int wawo_share_send(struct wawo_share *s, const void *data, size_t len)
 {
-    return wawo_share_lend(s, data, len, NULL, NULL);
+    if (wawo_likely(on_loop(s)))
+        return wawo_conn_send(s->conn, data, len);
+    return send_foreign(s, &(struct wawo_part){.data = data, .len = len}, 1);
+}
+
+int wawo_share_lend(struct wawo_share *s, const void *data, size_t len, struct wawo_chunk *chunk, void *loan)
+{
+    return wawo_share_send_parts(s, &(struct wawo_part){.data = data, .len = len, .chunk = chunk, .loan = loan}, 1);
+}
+
+bool wawo_share_looks(struct wawo_share *s)
+{
+    bool looks;
+
+    wawo_share_lock(s);
+    looks = s->state <= WAWO_SHARE_OPEN && s->endpoint->looks;
+    wawo_share_unlock(s);
+    return looks;
 }
 
 bool wawo_share_close(struct wawo_share *s)
