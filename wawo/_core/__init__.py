@@ -87,6 +87,7 @@ def _add(name: str) -> None:
 _find()
 _add("_connection")
 _add("_endpoint")
+_add("_fanout")
 _add("_load")
 
 from . import _endpoint, _native  # noqa: E402  (there is nothing to import before it is found)

@@ -47,6 +47,8 @@ int wawo_conn_open(struct wawo_conn *c, int fd, const struct wawo_addr *remote, 
     struct wawo_net *net = wawo_net_of(c);
     int err = wawo_conn_open_filters(c);
 
+    if (err == 0)
+        err = wawo_conn_open_rate(c);
     if (err != 0)
         return err;
     wawo_share_keep(s, local, remote);
@@ -56,6 +58,7 @@ int wawo_conn_open(struct wawo_conn *c, int fd, const struct wawo_addr *remote, 
         net->loop->ops->attach(net->loop->backend, &c->sock, fd);
     c->state = WAWO_CONN_OPEN;
     wawo_share_advance(s, WAWO_SHARE_OPEN);
+    wawo_conn_watch_silence(c);
     /* What was asked for before there was a connection. */
     if (wawo_load_relaxed(&s->shut))
         c->shut = true;
@@ -63,6 +66,8 @@ int wawo_conn_open(struct wawo_conn *c, int fd, const struct wawo_addr *remote, 
         c->pauses |= WAWO_PAUSE_USER;
     if (wawo_net_listens(c, first))
         (void)wawo_event_add(net, first, c);
+    else
+        wawo_store_relaxed(&s->shown, 1);
     if (wawo_net_listens(c, WAWO_ON_HANDSHAKE))
         (void)wawo_event_add(net, WAWO_ON_HANDSHAKE, c);
     if (c->pauses == 0)
@@ -168,6 +173,7 @@ static void detach(struct wawo_conn *c, bool reset)
 
     wawo_share_advance(c->share, WAWO_SHARE_CLOSED);
     wawo_timer_cancel(&net->loop->wheel, &c->timer);
+    wawo_conn_close_rate(c);
     wawo_conn_drop_backlog(c);
     wawo_list_remove(&c->starving);
     c->state = WAWO_CONN_DETACHING;
@@ -221,6 +227,7 @@ static void begin_close(struct wawo_conn *c, enum wawo_operation op, int error)
 
     wawo_share_advance(c->share, WAWO_SHARE_CLOSING);
     note_reason(c, op, error);
+    wawo_conn_close_rate(c);
     wawo_conn_drop_backlog(c);
     c->state = WAWO_CONN_FLUSHING;
     c->shut = true;
@@ -259,6 +266,8 @@ static void timer_fired(struct wawo_timer *t)
         wawo_conn_end(c, WAWO_OP_CONNECT, ETIMEDOUT);
     else if (c->state == WAWO_CONN_PREAMBLE)
         wawo_preamble_expired(c);
+    else if (c->state == WAWO_CONN_OPEN)
+        wawo_conn_silence_due(c);
     else if (c->state != WAWO_CONN_FLUSHING && c->state != WAWO_CONN_LINGERING)
         return;
     else if (progressed(c))
@@ -282,12 +291,22 @@ static void check_high_water(struct wawo_conn *c)
         c->above = true;
 }
 
-/* What other threads queued goes behind what is queued already. */
-static void take_posts(struct wawo_conn *c)
+void wawo_conn_take_posts(struct wawo_conn *c)
 {
-    wawo_ring_adopt(&c->sock.out, wawo_share_take_posts(c->share));
+    struct wawo_slice *posts = wawo_share_take_posts(c->share);
+
+    if (wawo_likely(c->sock.out.bytes == 0))
+        wawo_ring_adopt(&c->sock.out, posts);
+    else
+        wawo_ring_adopt_waiting(&c->sock.out, &wawo_net_of(c)->loop->heap, posts);
     publish_queued(c);
     check_high_water(c);
+}
+
+void wawo_conn_queued(struct wawo_conn *c)
+{
+    check_high_water(c);
+    wawo_net_touch(c);
 }
 
 static int admit(const struct wawo_conn *c, size_t bytes)
@@ -315,7 +334,7 @@ int wawo_conn_send(struct wawo_conn *c, const void *data, size_t len, struct waw
     if (wawo_unlikely(wawo_load_relaxed(&c->share->state) > WAWO_SHARE_OPEN || wawo_load_relaxed(&c->share->shut)))
         return 0;
     if (wawo_unlikely(wawo_load_relaxed(&c->share->posted) != 0))
-        take_posts(c);
+        wawo_conn_take_posts(c);
     rc = wawo_endpoint_seal(e, &m, &env);
     if (wawo_unlikely(rc < 0))
         return rc;
@@ -348,8 +367,7 @@ int wawo_conn_send(struct wawo_conn *c, const void *data, size_t len, struct waw
     }
     wawo_branch_account(c->branch, (int64_t)total);
     wawo_bump(&c->branch->stats.messages_out, 1);
-    check_high_water(c);
-    wawo_net_touch(c);
+    wawo_conn_queued(c);
     return 1;
 }
 
@@ -406,7 +424,7 @@ void wawo_conn_flush(struct wawo_conn *c)
         return;
     }
     if (wawo_unlikely(wawo_load_relaxed(&c->share->posted) != 0))
-        take_posts(c);
+        wawo_conn_take_posts(c);
     if (c->sock.out.head != NULL) { /* bytes, or only a loan of none */
         n = wawo_net_of(c)->loop->ops->send(net->loop->backend, &c->sock);
         if (wawo_unlikely(n < 0)) {
@@ -416,12 +434,15 @@ void wawo_conn_flush(struct wawo_conn *c)
         sent(c, (size_t)n);
         publish_queued(c);
         if (wawo_unlikely(c->sock.out.bytes > 0)) {
+            wawo_store_relaxed(&c->share->parked, 1);
             if (c->above && c->branch->endpoint->options.auto_pause && !(c->pauses & WAWO_PAUSE_WATER) &&
                 c->state == WAWO_CONN_OPEN)
                 wawo_conn_pause(c, WAWO_PAUSE_WATER);
             return;
         }
     }
+    if (wawo_unlikely(c->share->parked))
+        wawo_store_relaxed(&c->share->parked, 0);
     written_out(c);
 }
 
@@ -486,7 +507,7 @@ void wawo_conn_wanted(struct wawo_conn *c, uint32_t wants)
     if (c->state >= WAWO_CONN_DETACHING)
         return;
     if (wants & WAWO_WANT_SEND) /* not by `posted`: a loan of no bytes waits too */
-        take_posts(c);
+        wawo_conn_take_posts(c);
     if (wants & WAWO_WANT_PAUSE) {
         if (wawo_share_paused(c->share)) {
             if (!(c->pauses & WAWO_PAUSE_USER) && c->state <= WAWO_CONN_OPEN)
@@ -497,7 +518,9 @@ void wawo_conn_wanted(struct wawo_conn *c, uint32_t wants)
     }
     if (wants & WAWO_WANT_SHUTDOWN)
         c->shut = true;
-    if (wants & WAWO_WANT_ABORT)
+    if (wants & WAWO_WANT_EVICT)
+        wawo_conn_abort(c, WAWO_OP_SEND, ENOBUFS);
+    else if (wants & WAWO_WANT_ABORT)
         wawo_conn_abort(c, WAWO_OP_CLOSE, 0);
     else if (wants & WAWO_WANT_CLOSE)
         wawo_conn_close(c, WAWO_OP_CLOSE, 0);
@@ -528,6 +551,7 @@ void wawo_conn_done(struct wawo_conn *c, struct wawo_done *d)
             break;
         }
         sent(c, d->len);
+        c->taken = true;
         publish_queued(c);
         wawo_net_touch(c);
         break;
