@@ -6,6 +6,7 @@
  * - An accepted socket is an ordinary one, in no backend until it is attached, on the loop it will live on.
  * - recv_stop is a request: what the kernel had already delivered still comes, in order. After an end of stream, an
  *   error or WAWO_ENOBUFS the order to receive is gone by itself.
+ * - A read takes no more than the sock's owner wants (`aux`), where the system lets that be said.
  * - send writes what the kernel takes now and returns it; the rest stays in sock->out, is written as the kernel makes
  *   room, and each such write is a WAWO_DONE_SENT. The bytes in the ring stay put until they are consumed here.
  * - detach ends every order, closes the descriptor and is answered by WAWO_DONE_DETACHED, once, last, when nothing of
