@@ -61,6 +61,11 @@ def test_close_error() -> None:
         error = close_error(wawo.Operation.RECEIVE, number, 0)
         assert type(error) is wawo.ProtocolError
         assert error.errno == number
+    assert "idle timeout" in str(
+        close_error(wawo.Operation.CLOSE, errno.ETIMEDOUT, 0, "nothing received for the idle timeout")
+    )
+    assert "idle timeout" not in str(close_error(wawo.Operation.CLOSE, errno.ETIMEDOUT, 0))
+    assert "too slow" in str(close_error(wawo.Operation.SEND, errno.ENOBUFS, 0))
     refused = close_error(wawo.Operation.RECEIVE, errno.ECANCELED, 0)
     assert isinstance(refused, OSError)
     assert "OnReceive" in str(refused)

@@ -79,7 +79,7 @@ def test_boolean_takes_no_number(name: str) -> None:
 
 
 def test_every_option_is_checked() -> None:
-    checked = {*INTEGERS, *SECONDS, *BOOLEANS, "on_full", "keepalive", "backend"}
+    checked = {*INTEGERS, *SECONDS, *BOOLEANS, "on_full", "keepalive", "backend", "idle_timeout", "receive_rate"}
     assert checked == set(OPTION_NAMES)
 
 
@@ -104,6 +104,28 @@ def test_keepalive_range() -> None:
         make_options({"keepalive": (60, 0.5)})
     assert make_options({"keepalive": None}).keepalive is None
     assert make_options({"keepalive": [1, 2]}).keepalive == (1, 2)
+
+
+def test_idle_timeout() -> None:
+    assert wawo.Options().idle_timeout is None
+    assert make_options({"idle_timeout": 3}).idle_timeout == 3.0
+    for value in (0, -1, 86_401, math.nan):
+        with pytest.raises(ValueError, match="idle_timeout must be more than 0 to 86,400 seconds, not"):
+            make_options({"idle_timeout": value})
+    for wrong in (True, "5"):
+        with pytest.raises(TypeError, match="idle_timeout must be a number of seconds"):
+            make_options({"idle_timeout": wrong})
+
+
+def test_receive_rate() -> None:
+    assert wawo.Options().receive_rate is None
+    assert make_options({"receive_rate": 1024}).receive_rate == 1024
+    for value in (0, 1023, TIB + 1):
+        with pytest.raises(ValueError, match=r"receive_rate must be 1,024 to .* bytes a second, not"):
+            make_options({"receive_rate": value})
+    for wrong in (True, "5", 1e6):
+        with pytest.raises(TypeError, match="receive_rate must be an int"):
+            make_options({"receive_rate": wrong})
 
 
 def test_cross_checks_name_both() -> None:

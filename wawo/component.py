@@ -8,10 +8,11 @@ import ipaddress
 import socket
 import threading
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from ._core import _fanout
 from ._core._endpoint import Endpoint
 from ._runs import Run, in_callback
 from ._sockets import check_connection, check_unix, is_unix, lend
@@ -20,7 +21,7 @@ from .errors import ServiceState, StateError, WawoError, start_error
 from .framing import AnyFraming, Raw, check_framing, native_framing
 from .iopool import IoPool, default_threads
 from .listener import Listener, overridden
-from .options import SERVERS_ONLY, Options, check_integer, check_seconds, make_options
+from .options import SERVERS_ONLY, Options, check_choice, check_integer, check_seconds, make_options
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer, Self, Unpack
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 _RAW = Raw()
 _WAIT_SECONDS = threading.TIMEOUT_MAX
 _DRAIN_SECONDS = 86_400.0
+_PERIOD_SECONDS = 10 * 365 * 86_400.0
 
 
 def check_host(value: object) -> str:
@@ -199,9 +201,10 @@ class Component:
         """Native counters of this run, a snapshot without locks; after the end those of its last moment.
 
         Among them: accepts, connects, closed, open, rejected (ended before OnAccept; of these rejected_address for
-        max_connections_per_address and rejected_proxy for a bad PROXY header), accept_pauses, messages_in, bytes_in
-        (received), messages_out (accepted by send), bytes_out (taken by the system). "loops" is a list with the
-        counters of each loop, which other components on the same IoPool share. Empty before the first start.
+        max_connections_per_address and rejected_proxy for a bad PROXY header), accept_pauses, idle_closed, messages_in,
+        bytes_in (received), receive_pauses (for the water mark and for memory), rate_pauses, messages_out (accepted by
+        send and broadcast), broadcasts_skipped, bytes_out (taken by the system). "loops" is a list with the counters of
+        each loop, which other components on the same IoPool share. Empty before the first start.
         """
         run = self._run
         return {} if run is None else run.counters()
@@ -314,6 +317,48 @@ class Hub(Component):
         """
         conn = self.connection(id)
         return conn is not None and conn.send(data)
+
+    def broadcast(
+        self, data: Buffer, to: Iterable[Connection | int] | None = None, slow: Literal["skip", "close"] = "skip"
+    ) -> int:
+        """Send one message to all open connections, or to those in ``to``; returns how many accepted it.
+
+        It is framed once and handed to all of them natively, with the GIL released: much cheaper than a loop of
+        ``send``. ``to`` holds connections or ids, each counts once; one that is closed, unknown or of another component
+        counts 0. Open is a connection from its OnAccept or OnConnect on.
+
+        A connection with more than ``high_water`` bytes pending, or that would pass ``max_pending``, is slow. With
+        ``slow="skip"`` it does not get the message; stats() counts that as broadcasts_skipped. With ``slow="close"`` it
+        ends at once with ``OnClose(conn, Operation.SEND, errno.ENOBUFS)`` and a reset; only output that the system did
+        not take counts for that, a burst that is yet to be written makes nobody slow. Past ``max_pending_total`` all
+        are skipped.
+
+        Any thread; what one thread sends and broadcasts arrives in that order. A ``Protocol`` of yours encodes once, on
+        an instance of its own. Raises FrameTooBig or FrameInvalid if the framing refuses the message, SendBufferFull if
+        it is longer than ``max_pending``, TypeError and ValueError for wrong arguments; nothing is sent then.
+        """
+        check_choice("slow", slow, ("skip", "close"))
+        return _fanout.broadcast(self._endpoint, data, to, slow == "close")
+
+    def disconnect_long(self, seconds: float) -> int:
+        """``Connection.close`` for each open connection that was made at least ``seconds`` ago; returns how many.
+
+        0 to 315,360,000 seconds (ten years); 0 closes all. Any thread.
+        """
+        return self._disconnect(seconds, silent=False)
+
+    def disconnect_silent(self, seconds: float) -> int:
+        """``Connection.close`` for each open connection from which nothing was received for ``seconds``; how many.
+
+        Counted from the last receive, or from when it was made; the time while it was paused counts too. 0 to
+        315,360,000 seconds; 0 closes all. Any thread. To have it done all the time, see the option ``idle_timeout``.
+        """
+        return self._disconnect(seconds, silent=True)
+
+    def _disconnect(self, seconds: float, *, silent: bool) -> int:
+        seconds = check_seconds("seconds", seconds, _PERIOD_SECONDS)
+        endpoint = self._endpoint
+        return 0 if endpoint is None else _fanout.disconnect(endpoint, seconds, silent)
 
     def disconnect(self, id: int) -> bool:
         """``Connection.close`` by id: send what is queued, then end it. False if there is no such connection."""

@@ -201,7 +201,7 @@ def close_error(operation: int, number: int, gai_code: int, fault: str | None = 
     """The exception for ``Connection.error``: None after a clean end, else of the standard class for its cause.
 
     ``operation`` and ``number`` are what ``OnClose`` gets; ``gai_code`` is not 0 when a name did not resolve; ``fault``
-    says what was wrong with what the peer sent, where that is known.
+    says what was wrong with what the peer sent, or which timeout it was, where that is known.
     """
     if gai_code != 0:
         return socket.gaierror(gai_code, _GAI_TEXTS.get(gai_code, "the host name does not resolve"))
@@ -220,4 +220,8 @@ def close_error(operation: int, number: int, gai_code: int, fault: str | None = 
         text = "no whole PROXY header within connect_timeout"
     elif number == errno.EAFNOSUPPORT and operation == Operation.CONNECT:
         text = "the host has no address of the kind that local_address is, or that this machine speaks"
+    elif number == errno.ETIMEDOUT and fault is not None:
+        text = fault
+    elif number == errno.ENOBUFS and operation == Operation.SEND:
+        text = "its output waited while more than high_water of it was pending: too slow"
     return OSError(number, text)

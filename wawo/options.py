@@ -89,6 +89,8 @@ class OptionNames(TypedDict, total=False):
     pool_memory: int
     connect_timeout: float
     proxy_protocol: bool
+    idle_timeout: float | None
+    receive_rate: int | None
     reuse_port: bool
     reuse_address: bool
     dual_stack: bool
@@ -169,6 +171,17 @@ class Options:
     skipped, with at most 4,096 bytes behind its first 16. Anybody who can connect can send a header: let only the
     proxies. Agents and clients refuse it with ValueError."""
 
+    idle_timeout: float | None = None
+    """Seconds without anything received after which a connection ends with ``OnClose(conn, CLOSE, ETIMEDOUT)``: above
+    0, to 86,400; None: never. The time while it is paused does not count, nor while the system still takes output that
+    had to wait. It ends at once, without close_timeout: what the system has already still goes out, what it did not
+    take in all that time is lost, and the peer sees a reset then."""
+
+    receive_rate: int | None = None
+    """Bytes a second that are received from each connection: 1 KiB to 1 TiB; None: as fast as they come. Above it
+    receiving pauses for moments and nothing is lost, TCP slows the peer down. What was not used for a while may come at
+    once, up to 50 ms worth of it, and a single read of up to 1/64 s worth (256 bytes at least, 128 KiB at most)."""
+
     reuse_port: bool = False
     """Listen with one socket for each loop (SO_REUSEPORT); the system spreads the peers by address."""
 
@@ -197,6 +210,12 @@ class Options:
         check_choice("on_full", self.on_full, ("wait", "close"))
         for name, zero in (("close_timeout", True), ("connect_timeout", False), ("slow_callback", False)):
             object.__setattr__(self, name, check_seconds(name, getattr(self, name), 86_400, zero=zero))
+        if self.idle_timeout is not None:
+            object.__setattr__(
+                self, "idle_timeout", check_seconds("idle_timeout", self.idle_timeout, 86_400, zero=False)
+            )
+        if self.receive_rate is not None:
+            check_integer("receive_rate", self.receive_rate, KIB, TIB, " bytes a second")
         self._check_keepalive()
         self._check_memory()
         check_backend("backend", self.backend)

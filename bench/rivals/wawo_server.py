@@ -73,6 +73,7 @@ def main() -> None:
     parser.add_argument("--framing", choices=tuple(FRAMINGS), default="raw")
     parser.add_argument("--threads", type=int, default=1, help="loops")
     parser.add_argument("--view", action="store_true", help="deliver memoryviews instead of bytes")
+    parser.add_argument("--idle-timeout", type=float, help="seconds")
     parser.add_argument("--burn", action="store_true", help="run a CPU-bound Python thread beside the loops")
     parser.add_argument("--probe", action="store_true", help="print the version and exit")
     options = parser.parse_args()
@@ -89,6 +90,7 @@ def main() -> None:
         io_threads=options.threads,
         view=options.view,
         max_connections=20000,
+        idle_timeout=options.idle_timeout,
     )
     server.start(options.host, options.port)
     print("PORT", server.address[1], flush=True)

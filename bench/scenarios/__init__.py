@@ -3,10 +3,22 @@
 from __future__ import annotations
 
 from bench.harness.measure import Scenario
-from bench.scenarios import connect, forwarder, framed, framings, idle, large, pingpong, pipeline, threads
+from bench.scenarios import (
+    connect,
+    fanout,
+    forwarder,
+    framed,
+    framings,
+    idle,
+    large,
+    pingpong,
+    pipeline,
+    silent,
+    threads,
+)
 
 # connect comes last: its thousands of closed connections keep kernel timers busy for a minute
 ALL: dict[str, Scenario] = {
     module.SCENARIO.name: module.SCENARIO
-    for module in (pingpong, pipeline, framed, framings, large, forwarder, idle, threads, connect)
+    for module in (pingpong, pipeline, framed, framings, large, fanout, forwarder, idle, silent, threads, connect)
 }

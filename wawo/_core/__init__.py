@@ -88,6 +88,7 @@ _find()
 _add("_buffers")
 _add("_connection")
 _add("_endpoint")
+_add("_fanout")
 _add("_load")
 
 from . import _endpoint, _native  # noqa: E402  (there is nothing to import before it is found)

@@ -27,6 +27,7 @@ cdef class Connection:
     cdef _take(self, Py_ssize_t n, bint consume)
 
 
+cdef refuse(int rc, Py_ssize_t n)
 cdef void incref(void *user) noexcept nogil
 cdef Connection connection_of(wawo_share *s, endpoint)
 cdef Connection connection_new(endpoint, extra)

@@ -56,6 +56,18 @@ cdef Codec codec_new(endpoint):
 
 # ---- connections ----
 
+cdef refuse(int rc, Py_ssize_t n):
+    """What a message of n bytes raises that no connection of the framing could take."""
+    if rc == WAWO_EMSGSIZE:
+        raise FRAME_TOO_BIG(f"a message of {n} bytes is over max_size of the framing, or empty where it must not be")
+    if rc == WAWO_EBADMSG:
+        raise FRAME_INVALID(f"this message of {n} bytes cannot be sent with the framing: it holds its delimiter, has "
+                            f"not the size that is fixed, or says another size than it has")
+    if rc == WAWO_ENOBUFS:
+        raise SEND_BUFFER_FULL(f"{n} bytes never fit: max_pending is less than that")
+    raise MemoryError(f"no memory to send {n} bytes")
+
+
 cdef void incref(void *user) noexcept nogil:
     Py_INCREF_RAW(<PyObject *>user)
 
@@ -106,12 +118,7 @@ cdef class Connection:
         if rc == WAWO_ENOBUFS:
             raise SEND_BUFFER_FULL(f"{n} bytes do not fit: {self.pending} bytes are pending on this connection, "
                                    f"and max_pending or max_pending_total would be passed")
-        if rc == WAWO_EMSGSIZE:
-            raise FRAME_TOO_BIG(f"a message of {n} bytes is over max_size of the framing, or empty where it must not be")
-        if rc == WAWO_EBADMSG:
-            raise FRAME_INVALID(f"this message of {n} bytes cannot be sent with the framing: it holds its delimiter, has "
-                                f"not the size that is fixed, or says another size than it has")
-        raise MemoryError(f"no memory to send {n} bytes")
+        refuse(rc, n)
 
     cdef _send_any(self, data):
         cdef Py_buffer buffer

@@ -273,6 +273,8 @@ cdef read_options(wawo_options *o, options):
     o.max_pending, o.max_pending_total = options.max_pending, options.max_pending_total
     o.close_timeout_ns = <int64_t>(options.close_timeout * 1e9)
     o.connect_timeout_ns = <int64_t>(options.connect_timeout * 1e9)
+    o.idle_timeout_ns = <int64_t>((options.idle_timeout or 0) * 1e9)
+    o.receive_rate = options.receive_rate or 0
 
 
 def backends():

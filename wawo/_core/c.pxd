@@ -127,6 +127,8 @@ cdef extern from "<wawo.h>" nogil:
         size_t max_pending_total
         int64_t close_timeout_ns
         int64_t connect_timeout_ns
+        int64_t idle_timeout_ns
+        uint64_t receive_rate
     enum:
         WAWO_MARK_MAX
     struct wawo_framing:
@@ -154,6 +156,9 @@ cdef extern from "<wawo.h>" nogil:
     uint32_t wawo_endpoint_count(const wawo_endpoint *e)
     wawo_share *wawo_endpoint_find(wawo_endpoint *e, uint64_t id)
     size_t wawo_endpoint_list(wawo_endpoint *e, wawo_share **out, size_t max)
+    ptrdiff_t wawo_endpoint_broadcast(wawo_endpoint *e, const void *data, size_t len, const uint64_t *ids,
+                                      size_t count, bint evict)
+    size_t wawo_endpoint_disconnect(wawo_endpoint *e, int64_t period_ns, bint silent)
     struct wawo_endpoint_stats:
         uint64_t accepts
         uint64_t connects
@@ -163,8 +168,11 @@ cdef extern from "<wawo.h>" nogil:
         uint64_t rejected_proxy
         uint64_t accept_pauses
         uint64_t receive_pauses
+        uint64_t rate_pauses
+        uint64_t idle_closed
         uint64_t messages_in
         uint64_t messages_out
+        uint64_t broadcasts_skipped
         uint64_t bytes_in
         uint64_t bytes_out
     void wawo_endpoint_stats_read "wawo_endpoint_stats"(wawo_endpoint *e, wawo_endpoint_stats *out)

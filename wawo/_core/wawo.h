@@ -149,6 +149,8 @@ struct wawo_options {
     int keepalive_idle_s, keepalive_interval_s;
     size_t high_water, low_water, max_pending, max_pending_total;
     int64_t close_timeout_ns, connect_timeout_ns;
+    int64_t idle_timeout_ns; /* 0: none */
+    uint64_t receive_rate;   /* bytes a second of each connection; 0: any */
 };
 
 /* What each kind means by these stands in proto/; what it does not use is not looked at. */
@@ -194,6 +196,18 @@ struct wawo_share *wawo_endpoint_find(struct wawo_endpoint *e, uint64_t id);
 /* Fills `out` with at most `max` live connections, a reference each; returns how many there are. Any thread. */
 size_t wawo_endpoint_list(struct wawo_endpoint *e, struct wawo_share **out, size_t max);
 
+/* One message to the open connections with these ids, each once, or to all with NULL: how many accepted it. Those that
+ * are behind (more than high_water pending, or max_pending would be passed) are left out. With `evict` they end at once
+ * with WAWO_OP_SEND and ENOBUFS, but not for output that the kernel was not offered yet, nor for max_pending_total. The
+ * order of each sending thread holds. WAWO_EMSGSIZE, WAWO_EBADMSG: the framing refuses it;
+ * WAWO_ENOBUFS: longer than max_pending; WAWO_ENOMEM. In all these nothing was sent. Any thread. */
+ptrdiff_t wawo_endpoint_broadcast(struct wawo_endpoint *e, const void *data, size_t len, const uint64_t *ids,
+                                  size_t count, bool evict);
+
+/* Closes the open connections that were established, or with `silent` last received from, at least `period_ns` ago; how
+ * many. Any thread. */
+size_t wawo_endpoint_disconnect(struct wawo_endpoint *e, int64_t period_ns, bool silent);
+
 #define WAWO_ENDPOINT_STATS(X)                                                                                         \
     X(accepts, "connections accepted")                                                                                 \
     X(connects, "connections dialled and established")                                                                 \
@@ -203,8 +217,11 @@ size_t wawo_endpoint_list(struct wawo_endpoint *e, struct wawo_share **out, size
     X(rejected_proxy, "of these: without a good PROXY header in time")                                                 \
     X(accept_pauses, "times accepting stopped: full, or out of descriptors")                                           \
     X(receive_pauses, "times receiving paused: water mark or memory")                                                  \
+    X(rate_pauses, "times receiving paused: receive_rate")                                                             \
+    X(idle_closed, "connections ended by idle_timeout")                                                                \
     X(messages_in, "messages delivered or dropped unheard")                                                            \
     X(messages_out, "messages accepted for sending")                                                                   \
+    X(broadcasts_skipped, "messages that broadcasts left out for slow connections")                                    \
     X(bytes_in, "bytes received")                                                                                      \
     X(bytes_out, "bytes the kernel took")
 struct wawo_endpoint_stats {
@@ -280,7 +297,8 @@ enum { WAWO_HOST_TEXT = 120 };
 int wawo_share_address(const struct wawo_share *s, bool local, char host[WAWO_HOST_TEXT], int *family);
 /* How it ended: errno value, operation, resolver code. */
 int wawo_share_error(const struct wawo_share *s, int *operation, int *gai);
-/* What was wrong with what the peer sent, in words, where that is known, else NULL. */
+/* Why it ended, in words, where the code does not say it: what was wrong with what the peer sent, which timeout. Else
+ * NULL. */
 const char *wawo_share_fault(const struct wawo_share *s);
 
 /* ---- load: a closed loop of messages against an echo server, on an agent and a thread of its own ---- */

@@ -29,6 +29,27 @@ TEST(keeps_the_order)
     ASSERT_TRUE(wawo_mpsc_empty(&q));
 }
 
+TEST(a_chain_is_pushed_at_once)
+{
+    struct wawo_mpsc q;
+    struct item items[5];
+    struct wawo_node *n;
+    int i;
+
+    wawo_mpsc_init(&q);
+    ASSERT_TRUE(wawo_mpsc_push(&q, &items[0].node));
+    items[3].node.next = &items[2].node;
+    items[2].node.next = &items[1].node;
+    ASSERT_TRUE(wawo_mpsc_push_chain(&q, &items[3].node, &items[1].node));
+    ASSERT_TRUE(wawo_mpsc_push(&q, &items[4].node));
+    for (i = 0, n = wawo_mpsc_close(&q); n != NULL; n = n->next, i++)
+        ASSERT_EQ((void *)n, (void *)&items[i].node);
+    ASSERT_EQ(i, 5);
+    items[1].node.next = &items[0].node;
+    ASSERT_FALSE(wawo_mpsc_push_chain(&q, &items[1].node, &items[0].node));
+    ASSERT_EQ((void *)items[1].node.next, (void *)&items[0].node); /* whoever pushed goes through them again */
+}
+
 TEST(closed_refuses)
 {
     struct wawo_mpsc q;

@@ -248,6 +248,22 @@ TEST(recv_and_send)
     kit_close(fds[0]);
 }
 
+TEST(unread_bytes_are_seen)
+{
+    int fds[2];
+    char byte;
+
+    kit_pair(fds);
+    ASSERT_EQ(wawo_os_unread(fds[0]), 0);
+    kit_write(fds[1], "abc", 3);
+    KIT_UNTIL(wawo_os_unread(fds[0]) == 3);
+    ASSERT_EQ(wawo_os_recv(fds[0], &byte, 1), 1);
+    ASSERT_EQ(wawo_os_unread(fds[0]), 2);
+    kit_close(fds[0]);
+    kit_close(fds[1]);
+    ASSERT_LT(wawo_os_unread(-1), 0);
+}
+
 TEST(no_sigpipe)
 {
     struct wawo_iov iov = {(void *)"x", 1};

@@ -119,6 +119,48 @@ TEST(more_than_a_segment)
     wawo_table_fini(&t);
 }
 
+/* What the visitor was shown, by place. */
+static void visit_mark(void *shared, void *arg)
+{
+    (void)arg;
+    (*(unsigned *)shared)++;
+}
+
+TEST(walk_and_visit)
+{
+    enum { MANY = WAWO_TABLE_WALK * 3 + 7 };
+    static struct wawo_table t;
+    static unsigned seen[MANY];
+    static uint64_t ids[MANY + 3];
+    uint32_t slot = 0;
+    unsigned i, calls = 1;
+
+    wawo_table_init(&t, 5);
+    ASSERT_FALSE(wawo_table_walk(&t, &slot, visit_mark, NULL)); /* empty */
+    for (i = 0; i < MANY; i++) {
+        ids[i] = wawo_table_open(&t);
+        if (i % 3 != 0)
+            wawo_table_publish(&t, ids[i], &seen[i]);
+    }
+    for (; wawo_table_walk(&t, &slot, visit_mark, NULL); calls++)
+        continue;
+    ASSERT_EQ(calls, 4u);
+    for (i = 0; i < MANY; i++)
+        ASSERT_EQ(seen[i], i % 3 != 0 ? 1u : 0u);
+    ids[MANY] = ids[1] + (UINT64_C(1) << 32); /* of another generation, of another loop, of no slot */
+    ids[MANY + 1] = ids[2] ^ UINT64_C(1) << WAWO_ID_SLOT_BITS;
+    ids[MANY + 2] = UINT64_MAX;
+    wawo_table_visit(&t, ids, MANY + 3, visit_mark, NULL);
+    wawo_table_visit(&t, ids, 0, visit_mark, NULL);
+    for (i = 0; i < MANY; i++) {
+        ASSERT_EQ(seen[i], i % 3 != 0 ? 2u : 0u);
+        wawo_table_close(&t, ids[i]);
+    }
+    wawo_table_visit(&t, ids, MANY, visit_mark, NULL); /* all stale */
+    ASSERT_EQ(seen[1], 2u);
+    wawo_table_fini(&t);
+}
+
 TEST(no_memory)
 {
     static struct wawo_table t;

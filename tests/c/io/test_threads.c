@@ -192,6 +192,50 @@ TEST_EACH_BACKEND(posts_from_many_threads_in_order, backend)
     threads_close(&u, t);
 }
 
+/* A chain keeps its order among other posts, wakes once, and is refused as a whole when the loop has ended. */
+TEST_EACH_BACKEND(posts_in_chains, backend)
+{
+    enum { CHAIN = 100, ROUNDS = 50 };
+    struct upper u;
+    struct wawo_threads *t = threads_open(&u, backend, 1);
+    struct wawo_loop *loop = &t->loops[0];
+    struct ledger l = {.ordered = true};
+    struct wawo_node *newest, *oldest;
+    struct post *post;
+    unsigned round, i;
+
+    for (round = 0; round <= ROUNDS; round++) {
+        if (round == ROUNDS) {
+            wawo_threads_hold(t);
+            ASSERT_TRUE(wawo_threads_stop(t, KIT_DEADLINE_S * WAWO_SEC));
+        }
+        newest = oldest = NULL;
+        for (i = 0; i < CHAIN; i++) {
+            post = calloc(1, sizeof *post);
+            *post =
+                (struct post){.call = {.run = run_post}, .loop = loop, .number = round * (CHAIN + 1) + i, .ledger = &l};
+            post->call.node.next = newest;
+            newest = &post->call.node;
+            oldest = oldest != NULL ? oldest : newest;
+        }
+        ASSERT_EQ(wawo_loop_post_chain(loop, newest, oldest), round < ROUNDS);
+        for (; round == ROUNDS && newest != NULL; newest = oldest) {
+            oldest = newest->next;
+            free(wawo_container_of(newest, struct post, call.node));
+        }
+        if (round == ROUNDS)
+            break;
+        post = calloc(1, sizeof *post);
+        *post =
+            (struct post){.call = {.run = run_post}, .loop = loop, .number = round * (CHAIN + 1) + CHAIN, .ledger = &l};
+        ASSERT_TRUE(wawo_loop_post(loop, &post->call));
+        KIT_UNTIL(wawo_load(&l.ran) == (uint64_t)(round + 1) * (CHAIN + 1));
+    }
+    ASSERT_LE(wawo_load_relaxed(&loop->wakes), 2u * ROUNDS);
+    wawo_threads_drop(t);
+    wawo_threads_drop(t);
+}
+
 /* A storm while the loop is awake writes next to no wake-ups. */
 static void slow_turn(struct upper *u, struct wawo_loop *loop)
 {

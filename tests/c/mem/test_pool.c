@@ -85,6 +85,21 @@ TEST(references)
 }
 
 /* Exported ones are off the account, up to as many again as the limit. */
+TEST(many_references_at_once)
+{
+    struct wawo_chunk *c = wawo_chunk_new(10);
+    int i;
+
+    ASSERT_TRUE(wawo_chunk_sole(c));
+    wawo_chunk_hold_many(c, 300);
+    for (i = 0; i < 100; i++)
+        wawo_chunk_drop(c);
+    wawo_chunk_drop_many(c, 200);
+    ASSERT_TRUE(wawo_chunk_sole(c));
+    wawo_chunk_drop(c);
+    ASSERT_EQ(wawo_chunk_live(), 0u);
+}
+
 TEST(export_quota)
 {
     struct wawo_pool *p = pool_open();

@@ -239,6 +239,126 @@ TEST(adopts_slices_of_other_threads)
     heap_close(&h);
 }
 
+static const uint8_t *write_text(struct wawo_heap *h, const char *text, struct wawo_chunk **chunk)
+{
+    struct wawo_run run = {.data = text, .len = strlen(text)};
+    const uint8_t *at = wawo_heap_write(h, &run, chunk);
+
+    ASSERT_NOT_NULL(at);
+    return at;
+}
+
+/* Two messages of one turn: one copy of each, and one slice in each ring. */
+TEST(rings_share_a_message)
+{
+    struct wawo_heap h;
+    struct wawo_ring r[3];
+    struct wawo_chunk *c;
+    const uint8_t *at;
+    uint8_t got[64];
+    int i, n;
+
+    heap_open(&h);
+    for (i = 0; i < 3; i++)
+        wawo_ring_init(&r[i]);
+    for (n = 0; n < 2; n++) {
+        at = write_text(&h, n == 0 ? "one " : "two ", &c);
+        ASSERT_EQ((void *)c, (void *)h.tx);
+        for (i = 0; i < 3; i++) {
+            int rc = wawo_ring_share(&r[i], &h, at, 4, c);
+
+            ASSERT_EQ(rc, n == 0 ? 1 : 0);
+            if (rc == 1)
+                wawo_chunk_hold(c);
+        }
+        wawo_chunk_drop(c);
+    }
+    ASSERT_EQ(h.tx->used, 8u);
+    ASSERT_EQ(wawo_ring_copy(&r[1], &h, "mine ", 5, false), 0); /* behind what was written last: the same slice */
+    ASSERT_EQ(slices_of(&r[1]), 1u);
+    at = write_text(&h, "three", &c);
+    for (i = 0; i < 3; i++) /* only in the ring whose slice ends right before it */
+        if (wawo_ring_share(&r[i], &h, at, 5, c) == 1)
+            wawo_chunk_hold(c);
+    wawo_chunk_drop(c);
+    ASSERT_EQ(slices_of(&r[0]), 2u);
+    ASSERT_EQ(slices_of(&r[1]), 1u);
+    ASSERT_EQ(flatten(&r[0], got), 13u);
+    ASSERT_MEMEQ(got, "one two three", 13);
+    ASSERT_EQ(flatten(&r[1], got), 18u);
+    ASSERT_MEMEQ(got, "one two mine three", 18);
+    for (i = 0; i < 3; i++)
+        wawo_ring_clear(&r[i], &h);
+    heap_close(&h);
+}
+
+TEST(a_large_shared_message_has_a_block_of_its_own)
+{
+    struct wawo_heap h;
+    struct wawo_ring r;
+    uint8_t *big = malloc(FLAT), *got = malloc(FLAT + 4), head[WAWO_HEAD_ROOM] = "head";
+    struct wawo_run run = {.head = head, .head_len = 4, .data = big, .len = FLAT};
+    struct wawo_chunk *c;
+    const uint8_t *at;
+
+    kit_fill(big, FLAT, 0);
+    heap_open(&h);
+    wawo_ring_init(&r);
+    at = wawo_heap_write(&h, &run, &c);
+    ASSERT_NOT_NULL(at);
+    ASSERT_NULL((void *)c->pool);
+    ASSERT_EQ(wawo_ring_share(&r, &h, at, FLAT + 4, c), 1);
+    ASSERT_EQ(flatten(&r, got), (size_t)FLAT + 4);
+    ASSERT_MEMEQ(got, "head", 4);
+    ASSERT_MEMEQ(got + 4, big, FLAT);
+    wawo_ring_consume(&r, &h, FLAT - 100); /* a short rest does not hold all of it */
+    wawo_ring_settle(&r, &h);
+    ASSERT_LT(wawo_slice_chunk(r.head)->cap, 10000u);
+    ASSERT_EQ(flatten(&r, got), 104u);
+    ASSERT_MEMEQ(got, big + FLAT - 104, 104);
+    wawo_ring_clear(&r, &h);
+    free(big);
+    free(got);
+    heap_close(&h);
+}
+
+/* A ring that waits holds no more memory for what it adopts than a small multiple of it. */
+TEST(a_waiting_ring_copies_what_is_sparse)
+{
+    enum { BLOCK = 16 * 1024, EACH = 64 };
+    struct wawo_heap h;
+    struct wawo_ring r;
+    struct wawo_chunk *c;
+    struct wawo_slice *s;
+    uint8_t got[100 * EACH + 4010];
+    int i;
+
+    heap_open(&h);
+    wawo_ring_init(&r);
+    for (i = 0; i < 100; i++) {
+        c = wawo_chunk_new(BLOCK);
+        kit_fill(c->data, EACH, (uint64_t)i * EACH);
+        wawo_ring_adopt_waiting(&r, &h, wawo_slice_new(c->data, EACH, c, NULL));
+    }
+    ASSERT_LE(wawo_chunk_live(), 2u);
+    c = wawo_chunk_new(BLOCK); /* dense enough to stay where it is */
+    kit_fill(c->data, 4000, 100 * EACH);
+    wawo_ring_adopt_waiting(&r, &h, wawo_slice_new(c->data, 4000, c, NULL));
+    ASSERT_EQ((void *)wawo_slice_chunk(r.tail), (void *)c);
+    c = wawo_chunk_new(BLOCK);
+    s = wawo_slice_new(c->data, 10, c, NULL);
+    memcpy(c->data, "0123456789", 10);
+    wawo_alloc_fail_at(1); /* best effort */
+    wawo_ring_adopt_waiting(&r, &h, s);
+    wawo_alloc_fail_at(0);
+    ASSERT_EQ((void *)wawo_slice_chunk(r.tail), (void *)c);
+    wawo_ring_adopt_waiting(&r, &h, NULL);
+    ASSERT_EQ(flatten(&r, got), 100u * EACH + 4010u);
+    KIT_CHECK(got, 100 * EACH + 4000, 0);
+    wawo_ring_clear(&r, &h);
+    heap_close(&h);
+}
+
 TEST(settle_leaves_the_shared_chunk)
 {
     struct wawo_heap h;
@@ -532,10 +652,25 @@ static void model_append(struct model *m, size_t len)
 {
     struct wawo_chunk *c;
     struct wawo_slice *s;
+    struct wawo_run run;
+    const uint8_t *at;
     uint8_t *block;
 
     kit_fill(m->flat + m->len, len, m->at);
-    switch (kit_below(&m->seed, 6)) {
+    switch (kit_below(&m->seed, 8)) {
+    case 6:
+        run = (struct wawo_run){.data = m->flat + m->len, .len = len};
+        at = wawo_heap_write(&m->heap, &run, &c);
+        ASSERT_NOT_NULL(at);
+        if (len == 0 || wawo_ring_share(&m->ring, &m->heap, at, len, c) == 0)
+            wawo_chunk_drop(c);
+        break;
+    case 7:
+        c = wawo_chunk_new(len + 20000);
+        memcpy(c->data, m->flat + m->len, len);
+        s = wawo_slice_new(c->data, len, c, NULL);
+        wawo_ring_adopt_waiting(&m->ring, &m->heap, s);
+        break;
     case 0:
         c = wawo_chunk_new(len + 1);
         memcpy(c->data, m->flat + m->len, len);

@@ -85,6 +85,8 @@ static bool serve(struct stage *s)
     party_framed(&server, 2, 65535);
     server.hook = hook_echo_if_it_can;
     server.options.close_timeout_ns = WAWO_SEC;
+    server.options.idle_timeout_ns = 60 * WAWO_SEC;
+    server.options.receive_rate = UINT64_C(1) << 30;
     if (party_try_start(&server) != 0)
         return false;
     good = try_exchange(server.port);

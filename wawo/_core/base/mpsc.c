@@ -5,16 +5,21 @@
 /* What `top` points to once the queue is closed. */
 static struct wawo_node closed;
 
-bool wawo_mpsc_push(struct wawo_mpsc *q, struct wawo_node *n)
+bool wawo_mpsc_push_chain(struct wawo_mpsc *q, struct wawo_node *newest, struct wawo_node *oldest)
 {
     struct wawo_node *top = wawo_load_relaxed(&q->top);
 
     do {
         if (top == &closed)
             return false;
-        n->next = top;
-    } while (!wawo_cas(&q->top, &top, n));
+        oldest->next = top;
+    } while (!wawo_cas(&q->top, &top, newest));
     return true;
+}
+
+bool wawo_mpsc_push(struct wawo_mpsc *q, struct wawo_node *n)
+{
+    return wawo_mpsc_push_chain(q, n, n);
 }
 
 /* A whole-list exchange has no ABA problem; reversing it restores the order of the pushes. */

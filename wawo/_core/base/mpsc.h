@@ -21,6 +21,9 @@ static inline void wawo_mpsc_init(struct wawo_mpsc *q)
 /* Pushes a node that is in no queue; false once the queue is closed. Any thread. */
 bool wawo_mpsc_push(struct wawo_mpsc *q, struct wawo_node *n);
 
+/* Pushes nodes that are linked already, each one's `next` being what was pushed before it: from `newest` to `oldest`. */
+bool wawo_mpsc_push_chain(struct wawo_mpsc *q, struct wawo_node *newest, struct wawo_node *oldest);
+
 /* Takes all nodes, oldest first, linked by `next`; NULL when empty. One consumer. */
 struct wawo_node *wawo_mpsc_take(struct wawo_mpsc *q);
 

@@ -70,6 +70,8 @@ ptrdiff_t wawo_os_sendv(int fd, const struct wawo_iov *iov, int n, bool more);
 int wawo_os_shutdown_write(int fd);
 /* Bytes that the kernel took and the peer has not acknowledged; a negative code where the system does not tell. */
 int wawo_os_unacknowledged(int fd);
+/* Bytes that have come and were not received yet; a negative code where the system does not tell. */
+int wawo_os_unread(int fd);
 /* Makes the next close send RST. */
 void wawo_os_close_hard(int fd);
 void wawo_os_close(int fd);

@@ -343,6 +343,13 @@ int wawo_os_unacknowledged(int fd)
 #endif
 }
 
+int wawo_os_unread(int fd)
+{
+    int bytes;
+
+    return ioctl(fd, FIONREAD, &bytes) == 0 ? bytes : -errno;
+}
+
 void wawo_os_close_hard(int fd)
 {
     struct linger hard = {.l_onoff = 1, .l_linger = 0};

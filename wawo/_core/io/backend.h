@@ -7,6 +7,7 @@
  * - An accepted socket is an ordinary one, in no backend until it is attached, on the loop it will live on.
  * - recv_stop is a request: what the kernel had already delivered still comes, in order. After an end of stream, an
  *   error or WAWO_ENOBUFS the order to receive is gone by itself.
+ * - A read takes no more than the sock's owner wants (`aux`), where the system lets that be said.
  * - send writes what the kernel takes now and returns it; the rest stays in sock->out, is written as the kernel makes
  *   room, and each such write is a WAWO_DONE_SENT. The bytes in the ring stay put until they are consumed here.
  * - A file in the ring goes the same way, a bounded part of it a turn; what is not in memory is waited for elsewhere, so

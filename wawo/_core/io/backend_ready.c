@@ -125,7 +125,6 @@ static void ready_attach(struct wawo_backend *b, struct wawo_sock *s, int fd)
     s->fd = fd;
     s->want = s->armed = 0;
     s->orders = 0;
-    s->aux = 1;
 }
 
 static void ready_detach(struct wawo_backend *b, struct wawo_sock *s, bool reset)
@@ -158,6 +157,8 @@ static int ready_release(struct wawo_backend *b, struct wawo_sock *s)
 
 static void ready_accept_start(struct wawo_backend *b, struct wawo_sock *s)
 {
+    if (s->aux == 0)
+        s->aux = 1;
     order(b, s, ORDER_ACCEPT, 0);
 }
 
@@ -397,6 +398,8 @@ static int serve_recv(struct wawo_backend *b, struct wawo_sock *s, struct wawo_d
         n = WAWO_ENOBUFS;
     } else {
         room = c->cap - c->used;
+        if (wawo_unlikely(s->aux != 0))
+            room = wawo_min_size(room, (size_t)1 << s->aux);
         n = wawo_os_recv(s->fd, c->data + c->used, room);
     }
     if (wawo_likely(n > 0)) {
@@ -473,6 +476,8 @@ static int serve(struct wawo_backend *b, struct wawo_sock *s, unsigned events, s
         sent = write_out(b, s, &room);
         if (sent < 0 || s->out.head == NULL || s->reading)
             order(b, s, 0, ORDER_SEND);
+        else
+            wawo_ring_settle(&s->out, b->heap);
         if (sent != 0)
             d[n++] = (struct wawo_done){.id = s->id,
                                         .kind = WAWO_DONE_SENT,

@@ -120,7 +120,12 @@ void wawo_loop_stop(struct wawo_loop *loop)
 
 bool wawo_loop_post(struct wawo_loop *loop, struct wawo_call *c)
 {
-    if (!wawo_mpsc_push(&loop->inbox, &c->node))
+    return wawo_loop_post_chain(loop, &c->node, &c->node);
+}
+
+bool wawo_loop_post_chain(struct wawo_loop *loop, struct wawo_node *newest, struct wawo_node *oldest)
+{
+    if (!wawo_mpsc_push_chain(&loop->inbox, newest, oldest))
         return false;
     if (!wawo_load_full(&loop->sleeping))
         return true;

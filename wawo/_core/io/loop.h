@@ -68,6 +68,8 @@ void wawo_loop_run(struct wawo_loop *loop, const struct wawo_loop_ops *ops);
 void wawo_loop_stop(struct wawo_loop *loop);
 /* Queues `c`, which must be in no queue; false: the loop has ended, nothing was queued. Any thread. */
 bool wawo_loop_post(struct wawo_loop *loop, struct wawo_call *c);
+/* The same for many, linked as wawo_mpsc_push_chain wants them: all or none. */
+bool wawo_loop_post_chain(struct wawo_loop *loop, struct wawo_node *newest, struct wawo_node *oldest);
 /* Whether this thread runs the loop. Any thread. */
 static inline bool wawo_loop_here(const struct wawo_loop *loop)
 {

@@ -5,6 +5,7 @@
 #include "../base/check.h"
 
 #define NO_SLOT UINT32_MAX
+enum { AHEAD = 4 }; /* what is visited so many slots later is fetched */
 #define SEGMENT_BYTES (WAWO_TABLE_SEGMENT * sizeof(struct wawo_table_entry))
 
 void wawo_sock_init(struct wawo_sock *s, enum wawo_sock_kind kind)
@@ -109,18 +110,27 @@ void wawo_table_close(struct wawo_table *t, uint64_t id)
     wawo_mutex_unlock(&t->lock);
 }
 
+/* The entry of a live id of this table, else NULL. Under the lock. */
+static struct wawo_table_entry *live_entry(const struct wawo_table *t, uint64_t id)
+{
+    struct wawo_table_entry *e;
+
+    if (wawo_id_loop(id) != t->loop || wawo_id_slot(id) >= t->slots)
+        return NULL;
+    e = entry(t, wawo_id_slot(id));
+    return e->generation != 0 && e->generation == (uint32_t)(id >> 32) && e->shared != NULL ? e : NULL;
+}
+
 void *wawo_table_shared(struct wawo_table *t, uint64_t id, void (*hold)(void *shared))
 {
+    struct wawo_table_entry *e;
     void *shared = NULL;
 
     wawo_mutex_lock(&t->lock);
-    if (wawo_id_slot(id) < t->slots) {
-        struct wawo_table_entry *e = entry(t, wawo_id_slot(id));
-
-        if (e->generation != 0 && e->generation == (uint32_t)(id >> 32) && e->shared != NULL) {
-            shared = e->shared;
-            hold(shared);
-        }
+    e = live_entry(t, id);
+    if (e != NULL) {
+        shared = e->shared;
+        hold(shared);
     }
     wawo_mutex_unlock(&t->lock);
     return shared;
@@ -135,4 +145,54 @@ void wawo_table_each(struct wawo_table *t, void (*visit)(void *shared, void *arg
         if (entry(t, slot)->generation != 0 && entry(t, slot)->shared != NULL)
             visit(entry(t, slot)->shared, arg);
     wawo_mutex_unlock(&t->lock);
+}
+
+static void fetch(const struct wawo_table_entry *e)
+{
+    const char *shared = e->shared;
+
+    if (shared == NULL)
+        return;
+    wawo_prefetch(shared);
+    wawo_prefetch(shared + WAWO_CACHE_LINE);
+}
+
+bool wawo_table_walk(struct wawo_table *t, uint32_t *slot, void (*visit)(void *shared, void *arg), void *arg)
+{
+    const struct wawo_table_entry *e;
+    uint32_t end;
+    bool more;
+
+    wawo_mutex_lock(&t->lock);
+    end = t->slots - *slot > WAWO_TABLE_WALK ? *slot + WAWO_TABLE_WALK : t->slots;
+    for (; *slot < end; ++*slot) {
+        if (*slot + AHEAD < end)
+            fetch(entry(t, *slot + AHEAD));
+        e = entry(t, *slot);
+        if (e->generation != 0 && e->shared != NULL)
+            visit(e->shared, arg);
+    }
+    more = end < t->slots;
+    wawo_mutex_unlock(&t->lock);
+    return more;
+}
+
+void wawo_table_visit(struct wawo_table *t, const uint64_t *ids, size_t n, void (*visit)(void *shared, void *arg),
+                      void *arg)
+{
+    const struct wawo_table_entry *e;
+    size_t i, piece;
+
+    for (; n > 0; n -= piece, ids += piece) {
+        piece = wawo_min_size(n, WAWO_TABLE_WALK);
+        wawo_mutex_lock(&t->lock);
+        for (i = 0; i < piece; i++) {
+            if (i + AHEAD < piece && (e = live_entry(t, ids[i + AHEAD])) != NULL)
+                fetch(e);
+            e = live_entry(t, ids[i]);
+            if (e != NULL)
+                visit(e->shared, arg);
+        }
+        wawo_mutex_unlock(&t->lock);
+    }
 }

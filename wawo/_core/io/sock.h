@@ -19,7 +19,9 @@ struct wawo_sock {
     unsigned orders : 7; /* backend: standing orders */
     unsigned reading : 1; /* backend: a file in `out` is being read from its disk; the peer is not waited for */
     unsigned flags : 8; /* backend */
-    unsigned aux : 8; /* backend: accepts in one go, or the errno of a connect */
+    unsigned aux
+        : 8; /* backend: accepts in one go, or the errno of a connect; a connection's owner: the most bytes that
+                         one read should take, as a power of two, 0 = any */
     struct wawo_sock *next; /* backend: changed since the last wait */
     struct wawo_ring out; /* bytes that wait for the kernel, in wire form */
 };
@@ -38,6 +40,7 @@ static inline unsigned wawo_id_loop(uint64_t id)
 }
 
 enum { WAWO_TABLE_SEGMENT = 4096, WAWO_TABLE_SEGMENTS = 4096 };
+enum { WAWO_TABLE_WALK = 256 }; /* slots that one call of wawo_table_walk looks at */
 
 struct wawo_table_entry {
     struct wawo_sock *sock; /* the loop reads and writes it; atomic: a slot may be given back elsewhere */
@@ -81,5 +84,11 @@ void wawo_table_close(struct wawo_table *t, uint64_t id);
 void *wawo_table_shared(struct wawo_table *t, uint64_t id, void (*hold)(void *shared));
 /* Calls visit for each live `shared` under the lock. Any thread. */
 void wawo_table_each(struct wawo_table *t, void (*visit)(void *shared, void *arg), void *arg);
+/* The same for WAWO_TABLE_WALK slots from *slot on, and *slot moves behind them: whoever has much to do with each does
+ * not keep the others from the table for long. false: that was the end. Any thread. */
+bool wawo_table_walk(struct wawo_table *t, uint32_t *slot, void (*visit)(void *shared, void *arg), void *arg);
+/* The same for those of `n` ids that are this table's and live. Any thread. */
+void wawo_table_visit(struct wawo_table *t, const uint64_t *ids, size_t n, void (*visit)(void *shared, void *arg),
+                      void *arg);
 
 #endif

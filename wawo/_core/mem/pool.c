@@ -206,6 +206,19 @@ void wawo_chunk_drop(struct wawo_chunk *c)
     pool_unref(p);
 }
 
+void wawo_chunk_hold_many(struct wawo_chunk *c, uint32_t n)
+{
+    wawo_add_relaxed(&c->refs, n);
+}
+
+void wawo_chunk_drop_many(struct wawo_chunk *c, uint32_t n)
+{
+    uint32_t before = wawo_sub(&c->refs, n);
+
+    WAWO_DCHECK(before > n);
+    (void)before;
+}
+
 bool wawo_chunk_sole(const struct wawo_chunk *c)
 {
     return wawo_load(&c->refs) == 1;

@@ -54,6 +54,9 @@ struct wawo_chunk *wawo_chunk_new(size_t cap);
 /* Any thread. */
 void wawo_chunk_hold(struct wawo_chunk *c);
 void wawo_chunk_drop(struct wawo_chunk *c);
+/* Many references at once; gives back some of those, never the last one. Any thread. */
+void wawo_chunk_hold_many(struct wawo_chunk *c, uint32_t n);
+void wawo_chunk_drop_many(struct wawo_chunk *c, uint32_t n);
 /* No one else holds it: it may be written from the start again. */
 bool wawo_chunk_sole(const struct wawo_chunk *c);
 /* Chunks alive in the process, pooled and general. Any thread. */

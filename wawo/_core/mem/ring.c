@@ -8,7 +8,8 @@
 enum {
     COPY_SHARED_MAX = 32 * 1024, /* larger copies get a block of their own size */
     OWN_BLOCK_MIN = 4 * 1024,    /* a slow receiver's first block: room for more small sends */
-    SETTLE_MAX = 8 * 1024        /* a rest up to this size is moved out of shared chunks */
+    SETTLE_MAX = 8 * 1024,       /* a rest up to this size is moved out of shared chunks */
+    SPARSE = 8                   /* a slice of less than this part of a large block is sparse */
 };
 
 int wawo_heap_init(struct wawo_heap *h, size_t limit_bytes)
@@ -289,6 +290,58 @@ int wawo_ring_copy(struct wawo_ring *r, struct wawo_heap *h, const void *data, s
     return len > 0 ? wawo_ring_copy_run(r, h, &m, own) : 0;
 }
 
+const uint8_t *wawo_heap_write(struct wawo_heap *h, const struct wawo_run *m, struct wawo_chunk **chunk)
+{
+    size_t n = run_size(m);
+    struct wawo_chunk *c = n <= COPY_SHARED_MAX ? shared_chunk(h, n) : NULL;
+
+    if (c != NULL)
+        wawo_chunk_hold(c);
+    else
+        c = wawo_chunk_new(n);
+    if (c == NULL)
+        return NULL;
+    put(c, m);
+    *chunk = c;
+    return c->data + c->used - n;
+}
+
+int wawo_ring_share(struct wawo_ring *r, struct wawo_heap *h, const uint8_t *ptr, size_t len, struct wawo_chunk *chunk)
+{
+    struct wawo_slice *t = r->tail;
+    int err;
+
+    if (t != NULL && t->owner == chunk && t->ptr + t->len == ptr) {
+        t->len += len;
+        r->bytes += len;
+        return 0;
+    }
+    err = wawo_ring_append(r, h, ptr, len, chunk, NULL);
+    return err == 0 ? 1 : err;
+}
+
+/* Holds much more memory than it shows; a pool has its own limit. */
+static bool is_sparse(const struct wawo_slice *s)
+{
+    const struct wawo_chunk *c = wawo_slice_chunk(s);
+
+    return c != NULL && c->pool == NULL && c->cap > SETTLE_MAX && s->len < c->cap / SPARSE;
+}
+
+void wawo_ring_adopt_waiting(struct wawo_ring *r, struct wawo_heap *h, struct wawo_slice *first)
+{
+    struct wawo_slice *next;
+
+    for (; first != NULL; first = next) {
+        next = first->next;
+        first->next = NULL;
+        if (is_sparse(first) && wawo_ring_copy(r, h, first->ptr, first->len, true) == 0)
+            slice_free(first, h);
+        else
+            ring_link(r, first);
+    }
+}
+
 void wawo_ring_consume(struct wawo_ring *r, struct wawo_heap *h, size_t n)
 {
     struct wawo_slice *s;
@@ -319,10 +372,12 @@ void wawo_ring_pop(struct wawo_ring *r, struct wawo_heap *h)
     slice_free(s, h);
 }
 
-/* Whether a slice keeps a chunk from others. */
-static bool sits_in_shared(const struct wawo_slice *s)
+/* Moving it would spare nothing. */
+static bool is_own(const struct wawo_slice *s)
 {
-    return s->kind == WAWO_SLICE_CHUNK && wawo_slice_chunk(s)->pool != NULL;
+    const struct wawo_chunk *c = wawo_slice_chunk(s);
+
+    return c == NULL || (c->pool == NULL && c->cap <= SETTLE_MAX);
 }
 
 /* The files of a ring that goes are another ring's. */
@@ -343,7 +398,7 @@ void wawo_ring_settle(struct wawo_ring *r, struct wawo_heap *h)
 
     if (r->bytes == 0 || r->bytes > SETTLE_MAX)
         return;
-    for (s = r->head; s != NULL && !sits_in_shared(s); s = s->next)
+    for (s = r->head; s != NULL && is_own(s); s = s->next)
         continue;
     if (s == NULL)
         return;

@@ -68,6 +68,12 @@ struct wawo_run {
     size_t tail_len;
 };
 int wawo_ring_copy_run(struct wawo_ring *r, struct wawo_heap *h, const struct wawo_run *run, bool own);
+/* Writes a message for many rings: in the shared chunk behind what is there, or in a block of its own. Where it lies, and
+ * in which chunk, with a reference that is the caller's; NULL: no memory. */
+const uint8_t *wawo_heap_write(struct wawo_heap *h, const struct wawo_run *run, struct wawo_chunk **chunk);
+/* Appends such a message: 1, and a reference of the chunk is taken over; 0: it stands right behind the last slice, which
+ * was extended. WAWO_ENOBUFS: nothing was appended. */
+int wawo_ring_share(struct wawo_ring *r, struct wawo_heap *h, const uint8_t *ptr, size_t len, struct wawo_chunk *chunk);
 /* Appends without a copy and takes over one reference of `chunk` or the `loan`; on failure they stay the caller's. */
 int wawo_ring_append(struct wawo_ring *r, struct wawo_heap *h, const uint8_t *ptr, size_t len, struct wawo_chunk *chunk,
                      void *loan);
@@ -92,6 +98,8 @@ static inline struct wawo_ring_mark wawo_ring_mark(const struct wawo_ring *r)
 /* Drops what was appended since the mark, as long as nothing was consumed. In both kinds of undoing the references of
  * chunks are dropped, also those that were taken over; loans and files are their owner's again. */
 void wawo_ring_undo(struct wawo_ring *r, struct wawo_heap *h, const struct wawo_ring_mark *mark);
+/* The same for a ring that will not be written soon: copies what would hold much more than it shows. */
+void wawo_ring_adopt_waiting(struct wawo_ring *r, struct wawo_heap *h, struct wawo_slice *first);
 /* The chunk of a slice, NULL if it is in none. */
 static inline struct wawo_chunk *wawo_slice_chunk(const struct wawo_slice *s)
 {
@@ -101,7 +109,7 @@ static inline struct wawo_chunk *wawo_slice_chunk(const struct wawo_slice *s)
 void wawo_ring_consume(struct wawo_ring *r, struct wawo_heap *h, size_t n);
 /* Drops the first slice, bytes or a file. */
 void wawo_ring_pop(struct wawo_ring *r, struct wawo_heap *h);
-/* Moves a small rest that sits in shared chunks into blocks of its own. Best effort. */
+/* Moves a small rest that sits in shared or large chunks into blocks of its own. Best effort. */
 void wawo_ring_settle(struct wawo_ring *r, struct wawo_heap *h);
 void wawo_ring_clear(struct wawo_ring *r, struct wawo_heap *h);
 /* Copies the first `n` bytes, which are in front of any file, to `out`. */

@@ -48,6 +48,8 @@ int wawo_conn_open(struct wawo_conn *c, int fd, const struct wawo_addr *remote, 
     struct wawo_net *net = wawo_net_of(c);
     int err = wawo_conn_open_filters(c);
 
+    if (err == 0)
+        err = wawo_conn_open_rate(c);
     if (err != 0)
         return err;
     wawo_share_keep(s, local, remote);
@@ -57,6 +59,7 @@ int wawo_conn_open(struct wawo_conn *c, int fd, const struct wawo_addr *remote, 
         net->loop->ops->attach(net->loop->backend, &c->sock, fd);
     c->state = WAWO_CONN_OPEN;
     wawo_share_advance(s, WAWO_SHARE_OPEN);
+    wawo_conn_watch_silence(c);
     /* What was asked for before there was a connection. */
     if (wawo_load_relaxed(&s->shut))
         c->shut = true;
@@ -64,6 +67,8 @@ int wawo_conn_open(struct wawo_conn *c, int fd, const struct wawo_addr *remote, 
         c->pauses |= WAWO_PAUSE_USER;
     if (wawo_net_listens(c, first))
         (void)wawo_event_add(net, first, c);
+    else
+        wawo_store_relaxed(&s->shown, 1);
     if (wawo_net_listens(c, WAWO_ON_HANDSHAKE))
         (void)wawo_event_add(net, WAWO_ON_HANDSHAKE, c);
     if (c->pauses == 0)
@@ -191,6 +196,7 @@ static void detach(struct wawo_conn *c, bool reset)
 
     wawo_share_advance(c->share, WAWO_SHARE_CLOSED);
     wawo_timer_cancel(&net->loop->wheel, &c->timer);
+    wawo_conn_close_rate(c);
     wawo_conn_drop_backlog(c);
     wawo_list_remove(&c->starving);
     c->state = WAWO_CONN_DETACHING;
@@ -244,6 +250,7 @@ static void begin_close(struct wawo_conn *c, enum wawo_operation op, int error)
 
     wawo_share_advance(c->share, WAWO_SHARE_CLOSING);
     note_reason(c, op, error);
+    wawo_conn_close_rate(c);
     wawo_conn_drop_backlog(c);
     c->state = WAWO_CONN_FLUSHING;
     c->shut = true;
@@ -283,6 +290,8 @@ static void timer_fired(struct wawo_timer *t)
         wawo_conn_end(c, WAWO_OP_CONNECT, ETIMEDOUT);
     else if (c->state == WAWO_CONN_PREAMBLE)
         wawo_preamble_expired(c);
+    else if (c->state == WAWO_CONN_OPEN)
+        wawo_conn_silence_due(c);
     else if (c->state != WAWO_CONN_FLUSHING && c->state != WAWO_CONN_LINGERING)
         return;
     else if (progressed(c))
@@ -306,12 +315,22 @@ static void check_high_water(struct wawo_conn *c)
         c->above = true;
 }
 
-/* What other threads queued goes behind what is queued already. */
-static void take_posts(struct wawo_conn *c)
+void wawo_conn_take_posts(struct wawo_conn *c)
 {
-    wawo_ring_adopt(&c->sock.out, wawo_share_take_posts(c->share));
+    struct wawo_slice *posts = wawo_share_take_posts(c->share);
+
+    if (wawo_likely(c->sock.out.bytes == 0))
+        wawo_ring_adopt(&c->sock.out, posts);
+    else
+        wawo_ring_adopt_waiting(&c->sock.out, &wawo_net_of(c)->loop->heap, posts);
     publish_queued(c);
     check_high_water(c);
+}
+
+void wawo_conn_queued(struct wawo_conn *c)
+{
+    check_high_water(c);
+    wawo_net_touch(c);
 }
 
 static int admit(const struct wawo_conn *c, size_t bytes)
@@ -331,7 +350,7 @@ static inline bool takes_more(struct wawo_conn *c)
     if (wawo_unlikely(wawo_load_relaxed(&c->share->state) > WAWO_SHARE_OPEN || wawo_load_relaxed(&c->share->shut)))
         return false;
     if (wawo_unlikely(wawo_load_relaxed(&c->share->posted) != 0))
-        take_posts(c);
+        wawo_conn_take_posts(c);
     return true;
 }
 
@@ -339,8 +358,7 @@ static inline int queued(struct wawo_conn *c, size_t bytes)
 {
     wawo_branch_account(c->branch, (int64_t)bytes);
     wawo_bump(&c->branch->stats.messages_out, 1);
-    check_high_water(c);
-    wawo_net_touch(c);
+    wawo_conn_queued(c);
     return 1;
 }
 
@@ -479,7 +497,7 @@ void wawo_conn_flush(struct wawo_conn *c)
         return;
     }
     if (wawo_unlikely(wawo_load_relaxed(&c->share->posted) != 0))
-        take_posts(c);
+        wawo_conn_take_posts(c);
     if (c->sock.out.head != NULL) { /* bytes, or only a loan of none */
         before = c->sock.out.bytes;
         n = wawo_net_of(c)->loop->ops->send(net->loop->backend, &c->sock);
@@ -490,12 +508,15 @@ void wawo_conn_flush(struct wawo_conn *c)
         sent(c, (size_t)n, before - c->sock.out.bytes);
         publish_queued(c);
         if (wawo_unlikely(c->sock.out.bytes > 0)) {
+            wawo_store_relaxed(&c->share->parked, 1);
             if (c->above && c->branch->endpoint->options.auto_pause && !(c->pauses & WAWO_PAUSE_WATER) &&
                 c->state == WAWO_CONN_OPEN)
                 wawo_conn_pause(c, WAWO_PAUSE_WATER);
             return;
         }
     }
+    if (wawo_unlikely(c->share->parked))
+        wawo_store_relaxed(&c->share->parked, 0);
     written_out(c);
 }
 
@@ -560,7 +581,7 @@ void wawo_conn_wanted(struct wawo_conn *c, uint32_t wants)
     if (c->state >= WAWO_CONN_DETACHING)
         return;
     if (wants & WAWO_WANT_SEND) /* not by `posted`: a loan of no bytes waits too */
-        take_posts(c);
+        wawo_conn_take_posts(c);
     if (wants & WAWO_WANT_PAUSE) {
         if (wawo_share_paused(c->share)) {
             if (!(c->pauses & WAWO_PAUSE_USER) && c->state <= WAWO_CONN_OPEN)
@@ -571,7 +592,9 @@ void wawo_conn_wanted(struct wawo_conn *c, uint32_t wants)
     }
     if (wants & WAWO_WANT_SHUTDOWN)
         c->shut = true;
-    if (wants & WAWO_WANT_ABORT)
+    if (wants & WAWO_WANT_EVICT)
+        wawo_conn_abort(c, WAWO_OP_SEND, ENOBUFS);
+    else if (wants & WAWO_WANT_ABORT)
         wawo_conn_abort(c, WAWO_OP_CLOSE, 0);
     else if (wants & WAWO_WANT_CLOSE)
         wawo_conn_close(c, WAWO_OP_CLOSE, 0);
@@ -602,6 +625,7 @@ void wawo_conn_done(struct wawo_conn *c, struct wawo_done *d)
             break;
         }
         sent(c, d->len, d->freed);
+        c->taken = true;
         publish_queued(c);
         wawo_net_touch(c);
         break;

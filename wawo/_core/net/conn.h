@@ -18,7 +18,7 @@ enum wawo_conn_state {
 };
 
 /* Why receiving is paused; it runs when the set is empty. */
-enum { WAWO_PAUSE_USER = 1, WAWO_PAUSE_WATER = 2, WAWO_PAUSE_MEMORY = 4, WAWO_PAUSE_PULL = 8 };
+enum { WAWO_PAUSE_USER = 1, WAWO_PAUSE_WATER = 2, WAWO_PAUSE_MEMORY = 4, WAWO_PAUSE_PULL = 8, WAWO_PAUSE_RATE = 16 };
 
 struct wawo_held {
     struct wawo_held *next;
@@ -44,6 +44,7 @@ struct wawo_conn {
         struct wawo_dial *dial;         /* while connecting */
         struct wawo_preamble *preamble; /* PREAMBLE: what came of it; NULL: nothing */
     };
+    struct wawo_rate *rate;        /* NULL: receives as fast as it can */
     uint8_t state;                 /* enum wawo_conn_state */
     uint8_t pauses;                /* set of WAWO_PAUSE_… */
     bool dirty : 1;                /* on the list of those to settle */
@@ -57,11 +58,12 @@ struct wawo_conn {
     bool counted : 1;              /* its peer is in the endpoint's census */
     bool unseen : 1;               /* it never came as far as ACCEPT */
     bool mute : 1;                 /* its end is not told either */
+    bool taken : 1;                /* open: the kernel took output that had to wait since the timer was set */
     int16_t broken;                /* its stream is malformed: the errno to close with after the batch */
     int32_t unacknowledged;        /* closing: bytes in the kernel when the timer was set */
     struct wawo_list link;         /* in the branch */
     struct wawo_list starving;     /* waits for chunks */
-    struct wawo_timer timer;       /* connecting, preamble: its limit; closing: close_timeout */
+    struct wawo_timer timer;       /* connecting, preamble: its limit; open: idle_timeout; closing: close_timeout */
 };
 
 /* A connection on this loop with a share that has no conn yet; state CONNECTING. NULL: at a limit. */
@@ -73,6 +75,10 @@ int wawo_conn_open(struct wawo_conn *c, int fd, const struct wawo_addr *remote, 
 int wawo_conn_send(struct wawo_conn *c, const void *data, size_t len);
 int wawo_conn_send_parts(struct wawo_conn *c, const struct wawo_part *parts, unsigned count);
 size_t wawo_conn_pending(const struct wawo_conn *c);
+/* What other threads queued goes behind what is queued already. */
+void wawo_conn_take_posts(struct wawo_conn *c);
+/* More was queued: notices high water, and settles the connection after the batch. */
+void wawo_conn_queued(struct wawo_conn *c);
 /* Writes what the kernel takes now. */
 void wawo_conn_flush(struct wawo_conn *c);
 /* Flush, FIN, discard, close; the first reason is the one that is reported. */
@@ -87,6 +93,18 @@ void wawo_conn_wanted(struct wawo_conn *c, uint32_t wants);
 void wawo_conn_done(struct wawo_conn *c, struct wawo_done *d);
 /* Once after each batch for each dirty connection: flushes, resumes, notices the end of the stream. */
 void wawo_conn_settle(struct wawo_conn *c);
+/* ---- limits in time: conn_time.c ---- */
+
+/* It is established, or receives again: from now on silence counts. */
+void wawo_conn_watch_silence(struct wawo_conn *c);
+/* Its timer fired while it was open: ends it, or looks again later. */
+void wawo_conn_silence_due(struct wawo_conn *c);
+/* Starts to limit what is received, if the endpoint wants that. WAWO_ENOMEM. */
+int wawo_conn_open_rate(struct wawo_conn *c);
+void wawo_conn_close_rate(struct wawo_conn *c);
+/* `n` bytes were received: pauses when that was too fast. Only with c->rate. */
+void wawo_conn_spend_rate(struct wawo_conn *c, size_t n);
+
 /* ---- the way in: conn_in.c ---- */
 
 /* Makes the chain of the endpoint's filters. WAWO_ENOMEM: none. */

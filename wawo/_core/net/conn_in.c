@@ -65,6 +65,7 @@ void wawo_conn_unpause(struct wawo_conn *c, unsigned reason)
     c->pauses &= (uint8_t)~reason;
     if (c->pauses != 0 || c->state != WAWO_CONN_OPEN)
         return;
+    wawo_conn_watch_silence(c);
     if (c->backlog != NULL)
         wawo_net_touch(c); /* what was held back comes first */
     else if (c->eof || c->broken != 0)
@@ -256,6 +257,8 @@ void wawo_conn_received(struct wawo_conn *c, struct wawo_done *d)
 
     wawo_store_relaxed(&c->share->received_ns, net->loop->now_ns);
     wawo_bump(&c->branch->stats.bytes_in, d->len);
+    if (wawo_unlikely(c->rate != NULL))
+        wawo_conn_spend_rate(c, d->len);
     if (wawo_unlikely(c->state != WAWO_CONN_OPEN || c->broken != 0)) {
         if (c->state == WAWO_CONN_PREAMBLE && wawo_preamble_take(c, &in))
             take_input(c, &in);

@@ -147,6 +147,19 @@ void wawo_endpoint_leave(struct wawo_endpoint *e, const struct wawo_addr *peer)
     wawo_mutex_unlock(&e->lock);
 }
 
+/* Nobody is left who could be broadcast to: a Connection that somebody keeps holds the endpoint, but no chunk. */
+static void drop_cast(struct wawo_endpoint *e)
+{
+    struct wawo_chunk *cast;
+
+    wawo_mutex_lock(&e->lock);
+    cast = e->cast;
+    e->cast = NULL;
+    wawo_mutex_unlock(&e->lock);
+    if (cast != NULL)
+        wawo_chunk_drop(cast);
+}
+
 /* The branch has nothing left: the last one of the endpoint says so. */
 static void check_done(struct wawo_branch *b)
 {
@@ -158,6 +171,7 @@ static void check_done(struct wawo_branch *b)
     b->done = true;
     wawo_timer_cancel(&b->net->loop->wheel, &b->drain);
     if (wawo_sub(&e->live_branches, 1) == 1) {
+        drop_cast(e);
         ev = wawo_event_add(b->net, WAWO_ON_SHUTDOWN, NULL);
         ev->owner = e->user;
     }
@@ -435,4 +449,5 @@ void wawo_endpoint_stats(struct wawo_endpoint *e, struct wawo_endpoint_stats *ou
 #undef X
     }
     out->messages_out += wawo_load_relaxed(&e->posted_messages);
+    out->broadcasts_skipped += wawo_load_relaxed(&e->posted_skips);
 }

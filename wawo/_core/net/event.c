@@ -28,8 +28,10 @@ bool wawo_event_due(const struct wawo_event *e)
 {
     struct wawo_share *s = e->share;
 
-    if (e->kind == WAWO_ON_ACCEPT || e->kind == WAWO_ON_CONNECT)
+    if (e->kind == WAWO_ON_ACCEPT || e->kind == WAWO_ON_CONNECT) {
+        wawo_store_relaxed(&s->shown, 1);
         return true;
+    }
     if (wawo_unlikely(e->kind == WAWO_ON_PREPARE_CONNECT)) /* else its descriptor is given up */
         return wawo_load_relaxed(&s->state) == WAWO_SHARE_CONNECTING;
     if (wawo_unlikely(wawo_load_relaxed(&s->state) != WAWO_SHARE_OPEN))

@@ -272,6 +272,81 @@ static int post_message(struct wawo_share *s, const struct wawo_part *parts, uns
     return 1;
 }
 
+/* Queues bytes that lie in a chunk which others refer to as well. Only the first of what waits may hold much more than it
+ * shows: small ones behind it are copied. Under the lock. */
+static bool post_shared(struct wawo_share *s, struct wawo_cast *cast)
+{
+    struct wawo_slice *p = s->last_post;
+
+    if (p != NULL && p->owner == cast->chunk && p->ptr + p->len == cast->ptr) {
+        p->len += cast->len;
+        return true;
+    }
+    if (p != NULL && cast->len <= POST_SMALL) {
+        if (!post_reserve(s, cast->len))
+            return false;
+        slice_fill(s->last_post, cast->ptr, cast->len);
+        return true;
+    }
+    p = wawo_slice_new(cast->ptr, cast->len, cast->chunk, NULL);
+    if (p == NULL)
+        return false;
+    wawo_cast_refer(cast);
+    post_link(s, p, p);
+    return true;
+}
+
+/* What its pending output allows. Nobody is ended for what the kernel was not offered yet. Under the lock. */
+static enum wawo_cast_result judge(const struct wawo_share *s, size_t len, bool evict)
+{
+    const struct wawo_options *o = &s->endpoint->options;
+    size_t queued = wawo_load_relaxed(&s->queued), pending = queued + s->posted;
+    bool full = pending + len > o->max_pending;
+
+    if (evict && wawo_load_relaxed(&s->parked) && (full || queued > o->high_water))
+        return WAWO_CAST_EVICTED;
+    return full || (!evict && pending > o->high_water) ? WAWO_CAST_SKIPPED : WAWO_CAST_ACCEPTED;
+}
+
+static enum wawo_cast_result post_cast(struct wawo_share *s, struct wawo_cast *cast, bool evict)
+{
+    enum wawo_cast_result result;
+
+    if (s->state != WAWO_SHARE_OPEN || s->shut || !wawo_load_relaxed(&s->shown))
+        return WAWO_CAST_NONE;
+    result = judge(s, cast->len, evict);
+    if (wawo_unlikely(result == WAWO_CAST_EVICTED))
+        wawo_store(&s->state, (uint8_t)WAWO_SHARE_CLOSING);
+    if (wawo_unlikely(result != WAWO_CAST_ACCEPTED))
+        return result;
+    if (post_admit(s, cast->len) < 0)
+        return WAWO_CAST_SKIPPED;
+    if (cast->len > 0 && !post_shared(s, cast)) {
+        wawo_add(&s->endpoint->pending, -(int64_t)cast->len);
+        return WAWO_CAST_SKIPPED;
+    }
+    wawo_store_relaxed(&s->posted, s->posted + cast->len);
+    return WAWO_CAST_ACCEPTED;
+}
+
+enum wawo_cast_result wawo_share_cast(struct wawo_share *s, struct wawo_cast *cast, bool evict, bool *call)
+{
+    enum wawo_cast_result result;
+    uint32_t wants;
+
+    wawo_share_lock(s);
+    result = post_cast(s, cast, evict);
+    wawo_share_unlock(s);
+    *call = false;
+    if (result != WAWO_CAST_ACCEPTED && result != WAWO_CAST_EVICTED)
+        return result;
+    wants = result == WAWO_CAST_ACCEPTED ? WAWO_WANT_SEND : WAWO_WANT_EVICT;
+    *call = !(wawo_or(&s->wants, wants | WAWO_WANT_QUEUED) & WAWO_WANT_QUEUED);
+    if (*call)
+        wawo_share_hold(s);
+    return result;
+}
+
 /* A slice of the first parts: one that is lent, a file, or a run of copied ones. Says how many it took. */
 static struct wawo_slice *slice_of(const struct wawo_part *parts, unsigned count, unsigned *taken)
 {
@@ -533,6 +608,8 @@ int wawo_share_error(const struct wawo_share *s, int *operation, int *gai)
 
 const char *wawo_share_fault(const struct wawo_share *s)
 {
+    if (wawo_load_relaxed(&s->silent))
+        return "nothing received for the idle timeout";
     return wawo_proxy_fault_text((enum wawo_proxy_fault)s->fault);
 }
 

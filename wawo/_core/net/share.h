@@ -21,17 +21,21 @@ enum {
     WAWO_WANT_CLOSE = 8,
     WAWO_WANT_ABORT = 16,
     WAWO_WANT_FLUSH = 32,
-    WAWO_WANT_PAUSE = 64 /* `paused` changed */
+    WAWO_WANT_PAUSE = 64, /* `paused` changed */
+    WAWO_WANT_EVICT = 128 /* too slow for a broadcast: end it */
 };
 
 struct wawo_share {
     /* the first line is read with each message */
     uint32_t refs;  /* atomic */
-    uint32_t lock;  /* state against posts, user */
+    uint8_t lock;   /* state against posts, user */
     uint8_t state;  /* enum wawo_share_state; written under the lock, by the loop except OPEN to CLOSING */
     uint8_t paused; /* the user's wish; atomic */
     uint8_t holding; /* events of the batch under delivery were held: the rest of it goes behind them; loop */
     uint8_t shut;   /* shutdown_write was called; under the lock, read by any */
+    uint8_t shown;  /* its ACCEPT or CONNECT was due: from here on broadcasts reach it; written by the loop */
+    uint8_t parked; /* the kernel did not take all of its output; written by the loop */
+    uint8_t silent; /* it ended for that; written by the loop */
     uint32_t wants; /* atomic */
     uint64_t id;
     struct wawo_loop *loop;
@@ -63,5 +67,35 @@ void wawo_share_advance(struct wawo_share *s, enum wawo_share_state state);
 void wawo_share_forked(void *share, void *arg);
 /* Takes all posts, oldest first. */
 struct wawo_slice *wawo_share_take_posts(struct wawo_share *s);
+
+/* A message for many: its wire form, written once, in a chunk that all of them refer to. */
+struct wawo_cast {
+    struct wawo_chunk *chunk; /* NULL: not written yet */
+    const uint8_t *ptr;
+    size_t len;
+    uint32_t spare; /* references of the chunk that nobody has yet */
+};
+
+/* What came of it for one connection. */
+enum wawo_cast_result {
+    WAWO_CAST_NONE, /* not open */
+    WAWO_CAST_ACCEPTED,
+    WAWO_CAST_SKIPPED, /* too slow, or at a limit */
+    WAWO_CAST_EVICTED  /* too slow, and so it ends */
+};
+
+/* Posts it, and asks nothing of the loop yet: *call says that the caller must post s->call, with the reference that this
+ * took. Any thread. */
+enum wawo_cast_result wawo_share_cast(struct wawo_share *s, struct wawo_cast *cast, bool evict, bool *call);
+
+/* Gives one reference of the chunk away. */
+static inline void wawo_cast_refer(struct wawo_cast *cast)
+{
+    if (cast->spare == 0) {
+        cast->spare = 256;
+        wawo_chunk_hold_many(cast->chunk, cast->spare);
+    }
+    cast->spare--;
+}
 
 #endif
