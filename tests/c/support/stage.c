@@ -147,6 +147,12 @@ static void deliver_one(const struct wawo_event *e)
             return;
         a = actor_of(p, e);
     }
+    if (e->kind == WAWO_ON_SHUTDOWN) { /* once it is logged the party may be gone */
+        if (p->hook != NULL)
+            p->hook(p, e, a);
+        log_event(p, e, a);
+        return;
+    }
     if (a != NULL)
         check_laws(p, e, a);
     log_event(p, e, a);
