@@ -409,16 +409,16 @@ TEST_EACH_BACKEND(nobody_waits_for_the_disk, backend)
 
 /* Files from many threads, with connections that come and go, over a disk that is slow. */
 enum { SENDERS = 3 };
+static int senders_done; /* atomic: not before the last peer has its byte */
 
 static void send_files_main(void *arg)
 {
     struct party *server = arg;
     struct wawo_share *shares[8];
-    int64_t until = wawo_os_now_ns() + 300 * WAWO_MSEC;
     size_t n, i;
     int rc;
 
-    while (wawo_os_now_ns() < until) {
+    while (!wawo_load(&senders_done)) {
         n = wawo_endpoint_list(server->endpoint, shares, 8);
         for (i = 0; i < n && i < 8; i++) {
             rc = send_file(shares[i], 0, 3000 + i * 100 * KIB);
@@ -441,6 +441,7 @@ TEST_EACH_BACKEND(chaos_of_files, backend)
     int i, fds[6];
 
     wawo_store(&gate_shut, 0);
+    wawo_store(&senders_done, 0);
     wawo_os_file_pretend(never_cached, load_at_the_gate);
     open_with(&s, &server, backend);
     server.options.close_timeout_ns = 50 * WAWO_MSEC;
@@ -459,6 +460,7 @@ TEST_EACH_BACKEND(chaos_of_files, backend)
                 kit_close(fds[i]);
         }
     }
+    wawo_store(&senders_done, 1);
     for (i = 0; i < SENDERS; i++)
         wawo_thread_join(&t[i]);
     close_both(&s, &server);
