@@ -95,10 +95,10 @@ def test_a_paused_one_is_not_idle(backend: str) -> None:
 
 
 def test_a_slow_reader_is_not_idle_until_it_stops(backend: str) -> None:
-    log = Log()
-    with serving(log, backend, idle_timeout=3 * IDLE_S) as server, dial(server, receive_buffer=4096) as peer:
+    log, data = Log(), pattern(24 * MIB)  # made before the time runs
+    with serving(log, backend, idle_timeout=3 * IDLE_S) as server, dial(server, receive_buffer=256 * 1024) as peer:
         conn = log.conn()
-        conn.send(pattern(24 * MIB))
+        conn.send(data)
         until, pause = time.monotonic() + 12 * IDLE_S, threading.Event()
         while time.monotonic() < until and conn.pending > 4 * MIB:
             read(peer, 32 * 1024)

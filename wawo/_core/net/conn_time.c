@@ -18,6 +18,19 @@ void wawo_conn_watch_silence(struct wawo_conn *c)
         wawo_timer_set(&loop->wheel, &c->timer, loop->now_ns + idle);
 }
 
+/* Whether the peer takes what waits for it: the kernel took more, or has less that is not acknowledged. It asks for more
+ * only when much of its buffer is free, which a slow peer may take long to bring about. */
+static bool takes_output(struct wawo_conn *c)
+{
+    int left, before = c->unacknowledged;
+
+    if (c->sock.out.head == NULL && !c->taken)
+        return false;
+    left = wawo_os_unacknowledged(c->sock.fd);
+    c->unacknowledged = left;
+    return c->taken || (left > 0 && left < before);
+}
+
 /* When it will have been silent for too long, as far as is known. Nobody hears what a paused one is sent; one that is
  * paused because its output waits is judged by that output. A loop that was held up has not read everything yet. */
 static int64_t silent_at(struct wawo_conn *c)
@@ -25,7 +38,7 @@ static int64_t silent_at(struct wawo_conn *c)
     int64_t idle = c->branch->endpoint->options.idle_timeout_ns, now = wawo_net_of(c)->loop->now_ns;
     int64_t at = wawo_load_relaxed(&c->share->received_ns) + idle;
 
-    if ((c->pauses & ~WAWO_PAUSE_WATER) != 0 || c->backlog != NULL || c->taken)
+    if ((c->pauses & ~WAWO_PAUSE_WATER) != 0 || c->backlog != NULL || takes_output(c))
         at = now + idle;
     else if (at <= now && c->pauses == 0 && wawo_os_unread(c->sock.fd) > 0)
         at = now + idle;
