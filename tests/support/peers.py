@@ -227,6 +227,15 @@ def free_port() -> int:
         return int(sock.getsockname()[1])
 
 
+def open_files(path: os.PathLike[str]) -> int:
+    """How many descriptors of this process are of that file."""
+    found = 0
+    for name in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError):  # closed meanwhile
+            found += os.readlink(f"/proc/self/fd/{name}").startswith(os.fspath(path))
+    return found
+
+
 def run_program(program: str, *arguments: str, seconds: float = 20.0) -> subprocess.CompletedProcess[str]:
     """Run Python code in a process of its own; whatever it writes to stderr is in the result."""
     warnings = ["-W", "error", "-W", "ignore:unclosed <socket:ResourceWarning"]

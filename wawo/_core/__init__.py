@@ -85,6 +85,7 @@ def _add(name: str) -> None:
 
 
 _find()
+_add("_buffers")
 _add("_connection")
 _add("_endpoint")
 _add("_load")

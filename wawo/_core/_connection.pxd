@@ -1,14 +1,6 @@
-# F5: what a loop thread needs of connections and views.
-from cpython.object cimport PyObject
-
-from .c cimport wawo_chunk, wawo_event, wawo_share
-from libc.stdint cimport uint8_t
-
-
-cdef class View:
-    cdef wawo_chunk *chunk
-    cdef const uint8_t *ptr
-    cdef Py_ssize_t len
+# F5: what a loop thread needs of connections.
+from ._buffers cimport Pieces
+from .c cimport wawo_share
 
 
 cdef class Codec:
@@ -28,8 +20,9 @@ cdef class Connection:
     cdef Codec codec                # None: the framing is native
     cdef object __weakref__
 
-    cdef _refused(self, int rc, Py_ssize_t n)
+    cdef _refused(self, int rc, size_t n)
     cdef _send_any(self, data)
+    cdef _send_pieces(self, Pieces pieces)
     cdef _address(self, bint local)
     cdef _take(self, Py_ssize_t n, bint consume)
 
@@ -37,4 +30,3 @@ cdef class Connection:
 cdef void incref(void *user) noexcept nogil
 cdef Connection connection_of(wawo_share *s, endpoint)
 cdef Connection connection_new(endpoint, extra)
-cdef PyObject *view_new(const wawo_event *e) noexcept

@@ -1,4 +1,5 @@
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterable
 from typing import Any, final
 
 from typing_extensions import Buffer
@@ -27,6 +28,16 @@ class Connection:
     def component(self) -> Any: ...
     extra: Any
     def send(self, data: Buffer | Any, /) -> bool: ...  # any object with a Protocol
+    def send_packets(self, buffers: Iterable[Buffer], /) -> bool: ...
+    def send_file(
+        self,
+        path: str | bytes | os.PathLike[str] | os.PathLike[bytes],
+        offset: int = 0,
+        count: int | None = None,
+        *,
+        head: Buffer = b"",
+        tail: Buffer = b"",
+    ) -> bool: ...
     def close(self) -> None: ...
     def abort(self) -> None: ...
     def shutdown_write(self) -> None: ...

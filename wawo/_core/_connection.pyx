@@ -1,26 +1,20 @@
-"""Connections and views as Python sees them: handles on what the core shares with every thread."""
+"""Connections as Python sees them: handles on what the core shares with every thread."""
+import os
+
 cimport cython
-from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_FillInfo, PyBuffer_Release, PyObject_GetBuffer
+from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF, Py_INCREF
 
+from ._buffers cimport LEND_MIN, Pieces, find_lender, open_part, send_parts
 from .c cimport *
-
-import os
 
 cdef extern from "Python.h":
     bint PyBytes_CheckExact(object o)
-    bint PyMemoryView_Check(object o)
-    PyObject *PyMemoryView_GET_BASE(object o)
-    PyObject *PyMemoryView_New "PyMemoryView_FromObject"(object o)
     PyObject *PyBytes_New "PyBytes_FromStringAndSize"(const char *v, Py_ssize_t len)
     void Py_INCREF_RAW "Py_INCREF"(PyObject *o) nogil
     void Py_DECREF_RAW "Py_DECREF"(PyObject *o)
-
-cdef enum:
-    LEND_MIN = 8192   # bytes: smaller ones are cheaper to copy than to keep track of
-    VIEW_MIN = 2048   # bytes: smaller views would pin a whole chunk
 
 cdef object CLOSE_ERROR = None
 cdef object SEND_BUFFER_FULL = BufferError
@@ -34,43 +28,6 @@ def setup(*, close_error, send_buffer_full, frame_too_big, frame_invalid, state_
     global CLOSE_ERROR, SEND_BUFFER_FULL, FRAME_TOO_BIG, FRAME_INVALID, STATE_ERROR
     CLOSE_ERROR, SEND_BUFFER_FULL, FRAME_TOO_BIG = close_error, send_buffer_full, frame_too_big
     FRAME_INVALID, STATE_ERROR = frame_invalid, state_error
-
-
-# ---- views: chunks that Python holds ----
-
-@cython.final
-@cython.freelist(64)
-cdef class View:
-    """Exporter of a run of bytes in a pooled chunk; the chunk goes home when the last view of it dies."""
-
-    def __getbuffer__(self, Py_buffer *buffer, int flags):
-        PyBuffer_FillInfo(buffer, self, <void *>self.ptr, self.len, 1, flags)
-
-    def __dealloc__(self):
-        if self.chunk != NULL:
-            wawo_chunk_drop(self.chunk)
-
-
-cdef PyObject *view_new(const wawo_event *e) noexcept:
-    """A read-only memoryview of a message, a new reference; NULL with an error set."""
-    cdef View v
-    if e.len < VIEW_MIN or not wawo_chunk_export(e.chunk):
-        return view_of_copy(<const char *>e.ptr, <Py_ssize_t>e.len)
-    v = View.__new__(View)
-    v.chunk = e.chunk
-    v.ptr = e.ptr
-    v.len = <Py_ssize_t>e.len
-    return PyMemoryView_New(v)
-
-
-cdef PyObject *view_of_copy(const char *ptr, Py_ssize_t n) noexcept:
-    cdef PyObject *copy = PyBytes_New(ptr, n)
-    cdef PyObject *view
-    if copy == NULL:
-        return NULL
-    view = PyMemoryView_New(<object>copy)
-    Py_DECREF_RAW(copy)
-    return view
 
 
 # ---- framings in Python ----
@@ -143,7 +100,7 @@ cdef class Connection:
             return True
         return self._refused(rc, n)
 
-    cdef _refused(self, int rc, Py_ssize_t n):
+    cdef _refused(self, int rc, size_t n):
         if rc == 0:
             return False
         if rc == WAWO_ENOBUFS:
@@ -158,9 +115,8 @@ cdef class Connection:
 
     cdef _send_any(self, data):
         cdef Py_buffer buffer
+        cdef wawo_part part
         cdef int rc
-        cdef View v
-        cdef object base
         if isinstance(data, str):
             raise TypeError("send() takes a bytes-like object, not str: encode it first, as in send(text.encode())")
         try:
@@ -170,22 +126,12 @@ cdef class Connection:
         except TypeError:
             raise TypeError(f"send() takes a bytes-like object, not {type(data).__name__}") from None
         try:
-            base = None
-            if buffer.len >= VIEW_MIN and PyMemoryView_Check(data) and PyMemoryView_GET_BASE(data) != NULL:
-                base = <object>PyMemoryView_GET_BASE(data)
-            if type(base) is View:
-                v = <View>base
-                wawo_chunk_hold(v.chunk)
-                rc = wawo_share_lend(self.share, buffer.buf, <size_t>buffer.len, v.chunk, NULL)
-                if rc != 1:
-                    wawo_chunk_drop(v.chunk)
-            elif buffer.len >= LEND_MIN and PyBytes_CheckExact(base):  # a view on bytes: as immutable as they are
-                Py_INCREF(base)
-                rc = wawo_share_lend(self.share, buffer.buf, <size_t>buffer.len, NULL, <void *>base)
-                if rc != 1:
-                    Py_DECREF(base)
+            part = wawo_part(buffer.buf, <size_t>buffer.len, NULL, NULL, NULL)
+            find_lender(data, &buffer, &part)
+            if part.loan == NULL and part.chunk == NULL:
+                rc = wawo_share_send(self.share, part.data, part.len)
             else:
-                rc = wawo_share_send(self.share, buffer.buf, <size_t>buffer.len)
+                rc = send_parts(self.share, &part, 1)
             return True if rc == 1 else self._refused(rc, buffer.len)
         finally:
             PyBuffer_Release(&buffer)
@@ -220,6 +166,44 @@ cdef class Connection:
         if rc == WAWO_ENOTSUP:
             raise STATE_ERROR("fetch() and peek() are for components with framing=Pull()")
         raise STATE_ERROR("fetch() and peek() work only in the callbacks of this connection")
+
+    cdef _send_pieces(self, Pieces pieces):
+        cdef int rc = send_parts(self.share, pieces.parts, pieces.count)
+        return True if rc == 1 else self._refused(rc, pieces.bytes)
+
+    def send_packets(self, buffers, /):
+        cdef Pieces pieces
+        cdef Py_ssize_t i
+        if isinstance(buffers, (bytes, bytearray, memoryview, str)):
+            raise TypeError(f"send_packets() takes several bytes-like objects, as in a list, not {type(buffers).__name__}")
+        items = list(buffers)
+        pieces = Pieces(<unsigned>len(items) + 1)
+        for i in range(len(items)):
+            pieces.add(items[i], "buffers", i)
+        if self.codec is not None or wawo_share_looks(self.share):
+            return self.send(b"".join(pieces.kept))
+        return self._send_pieces(pieces)
+
+    def send_file(self, path, offset=0, count=None, *, head=b"", tail=b""):
+        cdef Pieces pieces = Pieces(3)
+        cdef wawo_file *file
+        cdef size_t length = 0
+        if self.codec is not None:
+            raise STATE_ERROR("send_file() does not go through a framing in Python: read the file, and send() it")
+        pieces.add(head, "head", -1)
+        file = open_part(path, offset, count, &length)
+        try:
+            if file != NULL:
+                pieces.add_file(file, length)
+            pieces.add(tail, "tail", -1)
+            sent = self._send_pieces(pieces)
+        except:
+            if file != NULL:
+                wawo_file_drop(file)
+            raise
+        if not sent and file != NULL:
+            wawo_file_drop(file)
+        return sent
 
     def close(self):
         wawo_share_close(self.share)

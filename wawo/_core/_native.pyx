@@ -8,7 +8,8 @@ from cpython.long cimport PyLong_FromLong, PyLong_FromSize_t
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF
 
-from ._connection cimport Connection, connection_of, view_new
+from ._buffers cimport view_new
+from ._connection cimport Connection, connection_of
 from ._endpoint cimport BYTES, DECODED, ON_EXCEPTION, VIEW, Endpoint, callback_name, count_fork, fork_count, set_sink
 from .c cimport *
 
@@ -297,8 +298,13 @@ set_sink(&SINK)
 
 
 def live():
-    """What is alive in the process: connections, loop threads, chunks."""
-    return {"conns": wawo_live_conns(), "threads": wawo_live_threads(), "chunks": wawo_live_chunks()}
+    """What is alive in the process: connections, loop threads, chunks, files on their way out."""
+    return {
+        "conns": wawo_live_conns(),
+        "threads": wawo_live_threads(),
+        "chunks": wawo_live_chunks(),
+        "files": wawo_live_files(),
+    }
 
 
 def after_fork_child():
