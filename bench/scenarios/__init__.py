@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from bench.harness.measure import Scenario
-from bench.scenarios import connect, forwarder, framed, framings, idle, large, pingpong, pipeline, threads
+from bench.scenarios import connect, forwarder, framed, framings, idle, large, pingpong, pipeline, sendfile, threads
 
 # connect comes last: its thousands of closed connections keep kernel timers busy for a minute
 ALL: dict[str, Scenario] = {
     module.SCENARIO.name: module.SCENARIO
-    for module in (pingpong, pipeline, framed, framings, large, forwarder, idle, threads, connect)
+    for module in (pingpong, pipeline, framed, framings, large, sendfile, forwarder, idle, threads, connect)
 }
