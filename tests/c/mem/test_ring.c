@@ -359,6 +359,43 @@ TEST(a_waiting_ring_copies_what_is_sparse)
     heap_close(&h);
 }
 
+/* Slices of one block are given back in any order, the block with the last of them. */
+TEST(slices_of_one_block)
+{
+    enum { MANY = 150 };
+    struct wawo_slices *block = NULL;
+    struct wawo_heap h;
+    struct wawo_ring r[2];
+    uint8_t got[2 * MANY];
+    size_t before, i;
+
+    heap_open(&h);
+    wawo_ring_init(&r[0]);
+    wawo_ring_init(&r[1]);
+    before = wawo_alloc_live();
+    for (i = 0; i < MANY; i++) {
+        struct wawo_chunk *c = wawo_chunk_new(2);
+
+        memcpy(c->data, "xy", 2);
+        wawo_ring_adopt(&r[i % 2], wawo_slice_new_many(&block, c->data, 2, c));
+    }
+    ASSERT_EQ(wawo_alloc_live() - before, MANY + 3u);
+    wawo_slices_drop(block);
+    ASSERT_EQ(flatten(&r[1], got), (size_t)MANY);
+    wawo_ring_clear(&r[0], &h);
+    ASSERT_EQ(wawo_alloc_live() - before, MANY / 2 + 3u);
+    wawo_ring_consume(&r[1], &h, MANY - 10); /* the first blocks are free, the last one is not */
+    ASSERT_EQ(wawo_alloc_live() - before, 5u + 1);
+    wawo_ring_clear(&r[1], &h);
+    ASSERT_EQ(wawo_alloc_live(), before);
+    block = NULL;
+    wawo_alloc_fail_at(1);
+    ASSERT_NULL((void *)wawo_slice_new_many(&block, got, 1, NULL));
+    wawo_alloc_fail_at(0);
+    ASSERT_NULL((void *)block);
+    heap_close(&h);
+}
+
 TEST(settle_leaves_the_shared_chunk)
 {
     struct wawo_heap h;

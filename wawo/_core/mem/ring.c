@@ -1,6 +1,7 @@
 #include "ring.h"
 
 #include "../base/alloc.h"
+#include "../base/atomic.h"
 #include "../base/check.h"
 #include "../base/err.h"
 #include "../base/os.h"
@@ -9,7 +10,14 @@ enum {
     COPY_SHARED_MAX = 32 * 1024, /* larger copies get a block of their own size */
     OWN_BLOCK_MIN = 4 * 1024,    /* a slow receiver's first block: room for more small sends */
     SETTLE_MAX = 8 * 1024,       /* a rest up to this size is moved out of shared chunks */
-    SPARSE = 8                   /* a slice of less than this part of a large block is sparse */
+    SPARSE = 8,                  /* a slice of less than this part of a large block is sparse */
+    BLOCK_SLICES = 64
+};
+
+struct wawo_slices {
+    uint32_t refs; /* atomic: slices that live or may still be made, and whoever makes them */
+    uint16_t used;
+    struct wawo_slice items[BLOCK_SLICES];
 };
 
 int wawo_heap_init(struct wawo_heap *h, size_t limit_bytes)
@@ -32,10 +40,24 @@ void wawo_heap_fini(struct wawo_heap *h)
     wawo_pool_release(h->pool);
 }
 
+static void slices_unref(struct wawo_slices *block, uint32_t n)
+{
+    if (wawo_sub(&block->refs, n) == n)
+        wawo_free(block);
+}
+
+static void general_free(struct wawo_slice *s)
+{
+    if (s->place == 0)
+        wawo_free(s);
+    else
+        slices_unref(wawo_container_of(s - (s->place - 1), struct wawo_slices, items), 1);
+}
+
 static void slice_give(struct wawo_slice *s, struct wawo_heap *h)
 {
     if (wawo_unlikely(s->general))
-        wawo_free(s);
+        general_free(s);
     else
         wawo_slab_give(&h->slices, s);
 }
@@ -84,6 +106,7 @@ static void slice_set(struct wawo_slice *s, const uint8_t *ptr, size_t len, stru
     s->owner = loan != NULL ? loan : chunk;
     s->kind = loan != NULL ? WAWO_SLICE_LOAN : WAWO_SLICE_CHUNK;
     s->general = false;
+    s->place = 0;
 }
 
 static void slice_set_file(struct wawo_slice *s, struct wawo_file *file)
@@ -178,6 +201,33 @@ void wawo_ring_undo(struct wawo_ring *r, struct wawo_heap *h, const struct wawo_
     } else {
         r->head = NULL;
     }
+}
+
+struct wawo_slice *wawo_slice_new_many(struct wawo_slices **block, const uint8_t *ptr, size_t len,
+                                       struct wawo_chunk *chunk)
+{
+    struct wawo_slices *b = *block;
+    struct wawo_slice *s;
+
+    if (b == NULL || b->used == BLOCK_SLICES) {
+        if (b != NULL)
+            wawo_slices_drop(b);
+        *block = b = wawo_alloc(sizeof *b);
+        if (b == NULL)
+            return NULL;
+        b->refs = BLOCK_SLICES + 1;
+        b->used = 0;
+    }
+    s = &b->items[b->used++];
+    slice_set(s, ptr, len, chunk, NULL);
+    s->general = true;
+    s->place = b->used;
+    return s;
+}
+
+void wawo_slices_drop(struct wawo_slices *block)
+{
+    slices_unref(block, BLOCK_SLICES + 1u - block->used);
 }
 
 void wawo_ring_adopt(struct wawo_ring *r, struct wawo_slice *first)

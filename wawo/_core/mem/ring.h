@@ -24,6 +24,7 @@ struct wawo_slice {
     void *owner;
     uint8_t kind; /* enum wawo_slice_kind */
     bool general; /* from the general heap: made by another thread */
+    uint16_t place; /* general: in a block of many, counted from 1; 0: alone */
 };
 
 /* A loop's private heap: its chunk pool, its slices, the chunk that small sends share. */
@@ -82,8 +83,16 @@ int wawo_ring_append_file(struct wawo_ring *r, struct wawo_heap *h, struct wawo_
 /* A slice for a ring of another thread's heap; the ownership as above. NULL: no memory. Any thread. */
 struct wawo_slice *wawo_slice_new(const uint8_t *ptr, size_t len, struct wawo_chunk *chunk, void *loan);
 struct wawo_slice *wawo_slice_new_file(struct wawo_file *file);
+/* The same for whoever makes many: they share a block of memory. *block is NULL at first, then what to go on with; give
+ * it back at the end. Any thread, each with its own block. */
+struct wawo_slices;
+struct wawo_slice *wawo_slice_new_many(struct wawo_slices **block, const uint8_t *ptr, size_t len,
+                                       struct wawo_chunk *chunk);
+void wawo_slices_drop(struct wawo_slices *block);
 /* Appends slices that were made so, a list that ends with NULL. */
 void wawo_ring_adopt(struct wawo_ring *r, struct wawo_slice *first);
+/* The same for a ring that will not be written soon: copies what would hold much more than it shows. */
+void wawo_ring_adopt_waiting(struct wawo_ring *r, struct wawo_heap *h, struct wawo_slice *first);
 /* Gives such slices back that came into no ring. Any thread. */
 void wawo_slice_undo(struct wawo_slice *first);
 /* How far a ring is filled, to undo what is appended from here on. */
@@ -98,8 +107,6 @@ static inline struct wawo_ring_mark wawo_ring_mark(const struct wawo_ring *r)
 /* Drops what was appended since the mark, as long as nothing was consumed. In both kinds of undoing the references of
  * chunks are dropped, also those that were taken over; loans and files are their owner's again. */
 void wawo_ring_undo(struct wawo_ring *r, struct wawo_heap *h, const struct wawo_ring_mark *mark);
-/* The same for a ring that will not be written soon: copies what would hold much more than it shows. */
-void wawo_ring_adopt_waiting(struct wawo_ring *r, struct wawo_heap *h, struct wawo_slice *first);
 /* The chunk of a slice, NULL if it is in none. */
 static inline struct wawo_chunk *wawo_slice_chunk(const struct wawo_slice *s)
 {

@@ -238,6 +238,8 @@ static int cast_away(struct fanout *f, struct wawo_loop *loop, const uint64_t *i
 
 static void cast_done(struct wawo_cast *cast)
 {
+    if (cast->slices != NULL)
+        wawo_slices_drop(cast->slices);
     if (cast->chunk == NULL)
         return;
     if (cast->spare > 0)

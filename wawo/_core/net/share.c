@@ -201,8 +201,9 @@ static bool post_reserve(struct wawo_share *s, size_t len)
 
     if (len == 0)
         return true;
-    if (c != NULL && c->pool == NULL && c->cap - c->used >= len && p->ptr + p->len == c->data + c->used &&
-        wawo_chunk_sole(c)) /* not one that was lent, which others may write behind too */
+    /* Not one that is lent or shared: others may write behind it too, so its `used` is not ours to look at. */
+    if (c != NULL && c->pool == NULL && wawo_chunk_sole(c) && c->cap - c->used >= len &&
+        p->ptr + p->len == c->data + c->used)
         return true;
     p = post_block(POST_BLOCK, NULL, 0);
     if (p != NULL)
@@ -288,7 +289,7 @@ static bool post_shared(struct wawo_share *s, struct wawo_cast *cast)
         slice_fill(s->last_post, cast->ptr, cast->len);
         return true;
     }
-    p = wawo_slice_new(cast->ptr, cast->len, cast->chunk, NULL);
+    p = wawo_slice_new_many(&cast->slices, cast->ptr, cast->len, cast->chunk);
     if (p == NULL)
         return false;
     wawo_cast_refer(cast);

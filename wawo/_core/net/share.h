@@ -74,6 +74,7 @@ struct wawo_cast {
     const uint8_t *ptr;
     size_t len;
     uint32_t spare; /* references of the chunk that nobody has yet */
+    struct wawo_slices *slices; /* for posts */
 };
 
 /* What came of it for one connection. */
