@@ -120,6 +120,54 @@ def test_one_envelope(where: str, backend: str) -> None:
     assert log.closes() != []
 
 
+def test_a_framing_that_looks_sees_all_of_it(where: str, backend: str) -> None:
+    """A delimiter may not hide where two buffers meet."""
+
+    def act(conn: wawo.Connection) -> None:
+        with pytest.raises(wawo.FrameInvalid):
+            conn.send_packets([b"one\r", b"\ntwo"])
+        assert conn.pending == 0
+        assert conn.send_packets([b"one\r", b"", bytearray(b"\r"), memoryview(b"x" * 10_000)])
+
+    def receive(peer: Any) -> None:
+        assert read(peer, 10_007) == b"one\r\r" + b"x" * 10_000 + b"\r\n"
+
+    perform(where, backend, act, receive, framing=wawo.Delimited(b"\r\n"))
+
+
+def test_a_length_that_is_in_the_message(where: str, backend: str) -> None:
+    """The framing writes no header of its own and finds the one that is sent, also in two pieces."""
+
+    def act(conn: wawo.Connection) -> None:
+        with pytest.raises(wawo.FrameInvalid):
+            conn.send_packets([b"\0", b"\5", b"four"])
+        assert conn.send_packets([b"\0", b"\4", b"four"])
+
+    def receive(peer: Any) -> None:
+        assert read(peer, 6) == b"\0\4four"
+
+    perform(where, backend, act, receive, framing=wawo.LengthField(size=2, strip=0))
+
+
+def test_a_framing_in_python_gets_one_message(where: str, backend: str) -> None:
+    class Quoted(wawo.Protocol):
+        def decode(self, data: bytes) -> list[bytes]:
+            return [data]
+
+        def encode(self, message: bytes) -> bytes:
+            return b"<%b>" % message
+
+    def act(conn: wawo.Connection) -> None:
+        assert conn.send_packets([b"a", bytearray(b"b")])
+        with pytest.raises(wawo.StateError, match="does not go through a framing in Python"):
+            conn.send_file(__file__)
+
+    def receive(peer: Any) -> None:
+        assert read(peer, 4) == b"<ab>"
+
+    perform(where, backend, act, receive, framing=Quoted)
+
+
 def test_the_framings_limit_is_for_all_together(where: str, backend: str) -> None:
     def act(conn: wawo.Connection) -> None:
         with pytest.raises(wawo.FrameTooBig, match="101 bytes"):
