@@ -13,6 +13,7 @@ from bench.scenarios import (
     large,
     pingpong,
     pipeline,
+    sendfile,
     silent,
     threads,
 )
@@ -20,5 +21,18 @@ from bench.scenarios import (
 # connect comes last: its thousands of closed connections keep kernel timers busy for a minute
 ALL: dict[str, Scenario] = {
     module.SCENARIO.name: module.SCENARIO
-    for module in (pingpong, pipeline, framed, framings, large, fanout, forwarder, idle, silent, threads, connect)
+    for module in (
+        pingpong,
+        pipeline,
+        framed,
+        framings,
+        large,
+        sendfile,
+        fanout,
+        forwarder,
+        idle,
+        silent,
+        threads,
+        connect,
+    )
 }
