@@ -31,7 +31,7 @@ enum {
     READ_STEP = 128 * 1024,  /* what one request to read ahead surely fetches: some devices take no more at once */
     READ_BLOCK = 32 * 1024,  /* on the stack */
     COUNTED_STEP = 1 << 20,  /* all pages are there: only to meet those that are still being read */
-    SAMPLED_STEP = 16 * 1024 /* pages are read and dropped in longer runs than this */
+    SAMPLED_STEP = 64 * 1024 /* pages are read and dropped in longer runs than this */
 };
 
 static bool (*pretend_cached)(uint64_t offset, size_t len); /* atomic */
