@@ -66,6 +66,33 @@ print("ok")
     assert run(backend, program) == ["ok"]
 
 
+def test_fork_with_a_file_on_its_way(backend: str) -> None:
+    """The child has no descriptor of it; the parent goes on and sends all of it."""
+    program = """
+import tempfile
+warnings.simplefilter("ignore", DeprecationWarning)
+with tempfile.NamedTemporaryFile() as file:
+    file.write(bytes(range(256)) * 100_000)
+    file.flush()
+    server = serve(wawo.Listener(OnHandShake=lambda conn: conn.send_file(file.name) and None))
+    with socket.create_connection(server.address, 5) as peer:
+        got = peer.recv(1000)
+        own = os.fstat(file.fileno()).st_ino
+        pid = os.fork()
+        if pid == 0:
+            found = [os.stat(f"/proc/self/fd/{name}").st_ino for name in os.listdir("/proc/self/fd")
+                     if name.isdigit() and int(name) != file.fileno() and os.path.exists(f"/proc/self/fd/{name}")]
+            os._exit(1 if own in found else 0)
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+        while len(got) < 25_600_000:
+            got += peer.recv(1 << 20)
+        assert got == bytes(range(256)) * 100_000
+    server.stop()
+print("ok")
+"""
+    assert run(backend, program) == ["ok"]
+
+
 def test_fork_in_a_callback(backend: str) -> None:
     """On a loop thread, which is the child's main thread then."""
     program = """
