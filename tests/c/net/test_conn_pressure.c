@@ -1,6 +1,8 @@
 /* Back-pressure: water marks, limits, automatic pausing, loans. */
 #include "support/stage.h"
 
+#include "net/share.h"
+
 #include "base/atomic.h"
 #include "base/err.h"
 
@@ -330,6 +332,45 @@ TEST_EACH_BACKEND(flush_writes_now, backend)
     fd = kit_connect(server.port);
     kit_write(fd, "ping", 4);
     ASSERT_EQ(kit_read(fd, got, 4), 4u);
+    kit_close(fd);
+    close_both(&s, &server);
+}
+
+/* ---- what another thread saw ---- */
+
+/* The loop has written what it had, and has not said so yet: a sender that sees more than high water pending, and waits,
+ * is told when it is gone. */
+static void hook_hold(struct party *p, const struct wawo_event *e, struct actor *a)
+{
+    int *gate = p->arg;
+
+    (void)a;
+    if (e->kind != WAWO_ON_RECEIVE)
+        return;
+    wawo_store(gate, 1);
+    KIT_UNTIL(wawo_load(gate) == 2);
+}
+
+TEST_EACH_BACKEND(drain_for_what_a_sender_saw, backend)
+{
+    struct stage s;
+    struct party server;
+    int fd, gate = 0;
+
+    open_with(&s, &server, backend, hook_hold);
+    server.arg = &gate;
+    server.options.high_water = 1000;
+    server.options.low_water = 500;
+    party_start(&server);
+    fd = kit_connect(server.port);
+    kit_write(fd, "x", 1);
+    KIT_UNTIL(wawo_load(&gate) == 1);
+    wawo_store(&server.last->queued, 900); /* as it would stand there in that moment */
+    share_send_pattern(server.last, 0, 200, 200);
+    ASSERT_EQ(wawo_share_pending(server.last), 1100u);
+    wawo_store(&gate, 2);
+    party_wait(&server, WAWO_ON_DRAIN, 1);
+    kit_read_pattern(fd, 0, 200);
     kit_close(fd);
     close_both(&s, &server);
 }

@@ -86,7 +86,9 @@ static void publish_queued(struct wawo_conn *c)
 
 static void drop_output(struct wawo_conn *c)
 {
-    wawo_ring_adopt(&c->sock.out, wawo_share_take_posts(c->share));
+    bool over;
+
+    wawo_ring_adopt(&c->sock.out, wawo_share_take_posts(c->share, &over));
     wawo_branch_account(c->branch, -(int64_t)c->sock.out.bytes);
     wawo_ring_clear(&c->sock.out, &wawo_net_of(c)->loop->heap);
     publish_queued(c);
@@ -153,12 +155,13 @@ WAWO_COLD void wawo_conn_fail(struct wawo_branch *b, struct wawo_share *s, enum 
     struct wawo_event *e = wawo_event_add(b->net, WAWO_ON_CLOSE, NULL);
     struct wawo_loop *loop = b->net->loop;
     struct wawo_ring posts;
+    bool over;
 
     wawo_store_relaxed(&s->operation, (uint8_t)op);
     wawo_store_relaxed(&s->error, error);
     wawo_share_advance(s, WAWO_SHARE_CLOSED);
     wawo_ring_init(&posts);
-    wawo_ring_adopt(&posts, wawo_share_take_posts(s));
+    wawo_ring_adopt(&posts, wawo_share_take_posts(s, &over));
     wawo_branch_account(b, -(int64_t)posts.bytes);
     wawo_ring_clear(&posts, &loop->heap);
     wawo_table_close(&loop->table, s->id);
@@ -317,7 +320,8 @@ static void check_high_water(struct wawo_conn *c)
 
 void wawo_conn_take_posts(struct wawo_conn *c)
 {
-    struct wawo_slice *posts = wawo_share_take_posts(c->share);
+    bool over;
+    struct wawo_slice *posts = wawo_share_take_posts(c->share, &over);
 
     if (wawo_likely(c->sock.out.bytes == 0))
         wawo_ring_adopt(&c->sock.out, posts);
@@ -325,6 +329,8 @@ void wawo_conn_take_posts(struct wawo_conn *c)
         wawo_ring_adopt_waiting(&c->sock.out, &wawo_net_of(c)->loop->heap, posts);
     publish_queued(c);
     check_high_water(c);
+    if (wawo_unlikely(over))
+        c->above = true;
 }
 
 void wawo_conn_queued(struct wawo_conn *c)

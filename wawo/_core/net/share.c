@@ -141,12 +141,23 @@ static void share_run(struct wawo_call *c, struct wawo_loop *loop, bool dead)
     wawo_share_drop(s);
 }
 
-struct wawo_slice *wawo_share_take_posts(struct wawo_share *s)
+/* Counts what was queued. Judged by what `pending` says to that thread: `queued` may be out of date, and if the loop went
+ * by its own ring alone a sender could wait for a DRAIN that never comes. Under the lock. */
+static void posted_more(struct wawo_share *s, size_t n)
+{
+    wawo_store_relaxed(&s->posted, s->posted + n);
+    if (wawo_load_relaxed(&s->queued) + s->posted > s->endpoint->options.high_water)
+        s->over = 1;
+}
+
+struct wawo_slice *wawo_share_take_posts(struct wawo_share *s, bool *over)
 {
     struct wawo_slice *first;
 
     wawo_share_lock(s);
     first = s->posts;
+    *over = s->over != 0;
+    s->over = 0;
     s->posts = s->last_post = NULL;
     wawo_store_relaxed(&s->posted, 0);
     wawo_share_unlock(s);
@@ -268,7 +279,7 @@ static int post_message(struct wawo_share *s, const struct wawo_part *parts, uns
             slice_fill(s->last_post, parts[i].data, parts[i].len);
         slice_fill(s->last_post, env.tail, env.tail_len);
     }
-    wawo_store_relaxed(&s->posted, s->posted + memory);
+    posted_more(s, memory);
     wawo_add_relaxed(&s->endpoint->posted_messages, 1);
     return 1;
 }
@@ -326,7 +337,7 @@ static enum wawo_cast_result post_cast(struct wawo_share *s, struct wawo_cast *c
         wawo_add(&s->endpoint->pending, -(int64_t)cast->len);
         return WAWO_CAST_SKIPPED;
     }
-    wawo_store_relaxed(&s->posted, s->posted + cast->len);
+    posted_more(s, cast->len);
     return WAWO_CAST_ACCEPTED;
 }
 

@@ -52,6 +52,7 @@ struct wawo_share {
     int32_t error, gai;                  /* how it ended; atomic */
     uint8_t operation;                   /* atomic */
     uint8_t fault;                       /* enum wawo_proxy_fault; written before anybody else has the share */
+    uint8_t over;                        /* a post took what is pending above high water; under the lock */
     struct wawo_addr local, remote;      /* their paths are its own */
 };
 
@@ -65,8 +66,8 @@ void wawo_share_unlock(struct wawo_share *s);
 void wawo_share_advance(struct wawo_share *s, enum wawo_share_state state);
 /* In the child after a fork: from now on it answers as a closed one does. */
 void wawo_share_forked(void *share, void *arg);
-/* Takes all posts, oldest first. */
-struct wawo_slice *wawo_share_take_posts(struct wawo_share *s);
+/* Takes all posts, oldest first. *over: whoever posted may have seen more than high water pending, and waits for DRAIN. */
+struct wawo_slice *wawo_share_take_posts(struct wawo_share *s, bool *over);
 
 /* A message for many: its wire form, written once, in a chunk that all of them refer to. */
 struct wawo_cast {
