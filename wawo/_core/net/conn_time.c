@@ -19,13 +19,14 @@ void wawo_conn_watch_silence(struct wawo_conn *c)
 }
 
 /* When it will have been silent for too long, as far as is known. Nobody hears what a paused one is sent; one that is
- * paused because its output waits is judged by that output. A loop that was held up has not read everything yet. */
+ * paused because its output waits is judged by that output, and waits itself while a file of that is read from its disk.
+ * A loop that was held up has not read everything yet. */
 static int64_t silent_at(struct wawo_conn *c)
 {
     int64_t idle = c->branch->endpoint->options.idle_timeout_ns, now = wawo_net_of(c)->loop->now_ns;
     int64_t at = wawo_load_relaxed(&c->share->received_ns) + idle;
 
-    if ((c->pauses & ~WAWO_PAUSE_WATER) != 0 || c->backlog != NULL || c->taken)
+    if ((c->pauses & ~WAWO_PAUSE_WATER) != 0 || c->backlog != NULL || c->taken || c->sock.reading)
         at = now + idle;
     else if (at <= now && c->pauses == 0 && wawo_os_unread(c->sock.fd) > 0)
         at = now + idle;
