@@ -385,6 +385,30 @@ TEST_EACH_BACKEND(a_slow_disk_is_not_the_peers_fault, backend)
     close_both(&s, &server);
 }
 
+TEST_EACH_BACKEND(a_slow_disk_is_not_silence, backend)
+{
+    struct stage s;
+    struct party server;
+    int64_t until;
+    int fd;
+
+    shut_gate();
+    open_with(&s, &server, backend);
+    server.options.idle_timeout_ns = 50 * WAWO_MSEC;
+    fd = open_connection(&server);
+    ASSERT_EQ(send_file(server.last, 0, 1000), 1);
+    KIT_UNTIL(wawo_load(&busy) == 1);
+    for (until = wawo_os_now_ns() + 300 * WAWO_MSEC; wawo_os_now_ns() < until;)
+        kit_tick(__FILE__, __LINE__, "time passes", until + WAWO_SEC);
+    ASSERT_EQ(party_count(&server, WAWO_ON_CLOSE), 0u);
+    wawo_store(&gate_shut, 0);
+    kit_read_pattern(fd, 0, 1000);
+    party_wait(&server, WAWO_ON_CLOSE, 1); /* and now it is silent */
+    ASSERT_EQ(server.error, ETIMEDOUT);
+    kit_close(fd);
+    close_both(&s, &server);
+}
+
 /* Aborted, stopped, even the loops may end: nobody waits for the disk. */
 TEST_EACH_BACKEND(nobody_waits_for_the_disk, backend)
 {
