@@ -19,19 +19,17 @@ void wawo_conn_watch_silence(struct wawo_conn *c)
 }
 
 /* Whether the peer takes what waits for it: the kernel took more, or has less that is not acknowledged. It asks for more
- * only when much of its buffer is free, which a slow peer may take long to bring about. A file that is being read from
- * its disk is not the peer's fault. */
+ * only when much of its buffer is free, which a slow peer may take long to bring about. A file that is still being read,
+ * or was just now, is not the peer's fault: all that it was sent it has. */
 static bool takes_output(struct wawo_conn *c)
 {
     int left, before = c->unacknowledged;
 
-    if (c->sock.out.head == NULL && !c->taken)
-        return false;
-    if (c->sock.reading)
-        return true;
+    if (c->sock.out.head == NULL || c->sock.reading)
+        return c->sock.reading || c->taken;
     left = wawo_os_unacknowledged(c->sock.fd);
     c->unacknowledged = left;
-    return c->taken || (left > 0 && left < before);
+    return c->taken || left == 0 || (left > 0 && left < before);
 }
 
 /* When it will have been silent for too long, as far as is known. Nobody hears what a paused one is sent; one that is
