@@ -218,6 +218,12 @@ warnings.simplefilter("ignore", DeprecationWarning)
 os.chdir(sys.argv[2])
 server = wawo.TcpServer(Echo(), backend=sys.argv[1])
 server.start("unix:socket")
+with socket.socket(socket.AF_UNIX) as peer:  # its threads have started: a sanitizer's malloc does not survive a fork
+    peer.connect("socket")
+    peer.sendall(b"x")
+    assert peer.recv(1) == b"x"
+while server.count:
+    time.sleep(0.001)
 pid = os.fork()
 if pid == 0:
     server.stop()
