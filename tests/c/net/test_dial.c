@@ -349,8 +349,8 @@ TEST_EACH_BACKEND(unix_backlog_stays_full, backend)
     party_wait(&agent, WAWO_ON_CLOSE, 2);
     ASSERT_EQ(agent.error, ECANCELED);
     wawo_share_drop(share);
-    kit_close(listener);
     agent_close(&s, &agent);
+    kit_close(listener);
 }
 
 /* ---- names ---- */
