@@ -130,6 +130,22 @@ def test_echo_that_cannot_start_is_1(capsys: pytest.CaptureFixture[str]) -> None
     assert "something else listens there" in line
 
 
+def test_echo_on_a_unix_socket(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = [sys.executable, "-m", "wawo", "echo", "--host", "unix:s"]
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True) as child:
+        try:
+            assert child.stdout is not None
+            assert child.stdout.readline().startswith("echo on unix:s, framing raw")
+            child.send_signal(signal.SIGTERM)
+            child.communicate(timeout=DEADLINE_S)
+        finally:
+            child.kill()
+    assert child.returncode == 0
+    assert not (tmp_path / "s").exists()
+    assert cli.main(["echo", "--host", "unix:s", "--port", "5"]) == 1
+    assert "a unix socket has no port" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("framing", ["raw", "length"])
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
 def test_echo_until_told(framing: str, ending: signal.Signals) -> None:
