@@ -630,6 +630,11 @@ server.stop()
 server = wawo.TcpServer(Echo(), io={shared})
 server.start("127.0.0.1", 0)
 address = server.address
+with socket.create_connection(address, 5) as peer:  # its threads have started: a sanitizer's malloc survives no fork then
+    peer.sendall(b"x")
+    assert peer.recv(1) == b"x"
+while server.count:
+    pass
 pid = os.fork()
 if pid == 0:
     assert server.state is wawo.ServiceState.STOPPED and server.count == 0
