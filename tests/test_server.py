@@ -630,7 +630,7 @@ server.stop()
 server = wawo.TcpServer(Echo(), io={shared})
 server.start("127.0.0.1", 0)
 address = server.address
-with socket.create_connection(address, 5) as peer:  # its threads have started: a sanitizer's malloc survives no fork then
+with socket.create_connection(address, 5) as peer:  # its threads have started: else ASan may hang
     peer.sendall(b"x")
     assert peer.recv(1) == b"x"
 while server.count:
