@@ -19,9 +19,9 @@ struct wawo_sock {
     unsigned orders : 7; /* backend: standing orders */
     unsigned reading : 1; /* backend: a file in `out` is being read from its disk; the peer is not waited for */
     unsigned flags : 8; /* backend */
-    unsigned aux
-        : 8; /* backend: accepts in one go, or the errno of a connect; a connection's owner: the most bytes that
-                         one read should take, as a power of two, 0 = any */
+    /* backend: accepts in one go, or the errno of a connect; a connection's owner: the most bytes that one read should
+     * take, as a power of two, 0 = any */
+    unsigned aux : 8;
     struct wawo_sock *next; /* backend: changed since the last wait */
     struct wawo_ring out; /* bytes that wait for the kernel, in wire form */
 };
