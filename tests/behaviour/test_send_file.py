@@ -153,7 +153,7 @@ def test_on_send_tells_of_file_bytes(backend: str, large: Path) -> None:
     with serving(log, backend) as server, dial(server) as peer:
         assert len(read(peer, 24 * MIB + 1)) == 24 * MIB + 1
         log.until(lambda: sum(sent) == 24 * MIB + 1)
-    assert len(sent) > 20
+    assert len(sent) > 6  # a part of it a turn
 
 
 def test_many_files_in_one_go(backend: str, file: Path) -> None:

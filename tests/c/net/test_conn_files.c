@@ -77,7 +77,7 @@ TEST_EACH_BACKEND(what_a_file_counts_for, backend)
     KIT_UNTIL(wawo_share_pending(server.last) == 6 + 2 * WAWO_FILE_WEIGHT); /* the kernel has not all of the first */
     kit_read_pattern(fd, 0, 16 * MIB + 1000);
     KIT_UNTIL(wawo_share_pending(server.last) == 0);
-    ASSERT_GT(party_count(&server, WAWO_ON_SEND), 16u);
+    ASSERT_GT(party_count(&server, WAWO_ON_SEND), 4u); /* a part of it a turn */
     ASSERT_EQ(party_count(&server, WAWO_ON_DRAIN), 0u); /* it was never above high water */
     wawo_endpoint_stats(server.endpoint, &st);
     ASSERT_EQ(st.bytes_out, 16u * MIB + 1000);

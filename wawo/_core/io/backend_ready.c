@@ -22,10 +22,10 @@ enum {
     FIRED = 512,
     TURN_BYTES = 64 * 1024,     /* read at most this before the floors above get their turn: stays in cache */
     SEND_BYTES = 1024 * 1024,   /* written in one go at most, for fairness */
-    FILES_BYTES = 1024 * 1024,  /* of files, written in one turn; shared by those that are ready */
+    FILES_BYTES = 2 * 1024 * 1024, /* of files, written in one turn; shared by those that are ready */
     FILE_FIRST = 256 * 1024,    /* of a file, at once when it is sent */
     FILE_LEAST = 64 * 1024,     /* and however many there are: less would not be worth the call */
-    CACHED_BYTES = 2 * FILES_BYTES, /* of a file, looked for in memory at once */
+    CACHED_BYTES = FILES_BYTES,    /* of a file, looked for in memory at once */
     READ_BYTES = 1024 * 1024,    /* of a file, read into memory at once: other files wait for their turn */
     READ_AHEAD = 1024 * 1024,    /* and started to be read, for the time it takes to send the former */
     ROOM_SMALL = 4 * 1024,      /* a read gets at least this much room */
