@@ -200,10 +200,12 @@ def test_a_file_that_grows_is_not_sent_further(backend: str, file: Path) -> None
 def test_clients_and_agents_send_files_too(backend: str, file: Path) -> None:
     log = Log()
     with serving(log, backend) as server, wawo.TcpClient(Log(), backend=backend) as client:
+        assert client.send_file(file) is False
+        assert client.send_packets([b"x"]) is False
         client.start(*server.address)
-        assert client.connection is not None
-        assert client.connection.send_file(file, tail=b".")
-        log.until(lambda: log.received() == pattern(300_000) + b".")
+        assert client.send_file(file, 10, head=b"<")
+        assert client.send_packets([b"x", b">"])
+        log.until(lambda: log.received() == b"<" + pattern(300_000)[10:] + b"x>")
 
 
 def test_with_a_delimiter(backend: str, file: Path) -> None:
