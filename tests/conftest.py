@@ -49,16 +49,15 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_report_header() -> str:
     build = "free-threaded" if sysconfig.get_config_var("Py_GIL_DISABLED") else "GIL"
     where = Path(import_module("wawo").__file__ or "").parent
-    return f"wawo: {where} ({build} build, {'compiled' if live_counters() else 'no compiled engine'})"
+    return f"wawo: {where} ({build} build, {import_module('wawo._core').ENGINE} engine)"
 
 
 def live_counters() -> Callable[[], dict[str, int]] | None:
-    """What counts the native objects that are alive; None without the compiled engine."""
+    """What counts the objects of the engine that are alive; None when it cannot be imported."""
     try:
-        native = import_module("wawo._core._native")
+        return getattr(import_module("wawo._core"), "live", None)
     except ImportError:
         return None
-    return getattr(native, "live", None)
 
 
 def left_over(before: dict[str, int], live: Callable[[], dict[str, int]]) -> dict[str, int]:

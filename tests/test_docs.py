@@ -87,7 +87,15 @@ def test_links_lead_somewhere(page: Path) -> None:
 def test_c_names_exist(page: Path) -> None:
     known = set(re.findall(r"\w+", sources("*.c", "*.h")))
     used = {name for code in CODE.findall(prose(page)) for name in re.findall(r"\b(?:wawo|WAWO)_[A-Za-z]\w+\b", code)}
-    environment = {"WAWO_BUILD", "WAWO_BACKEND", "WAWO_PYTHON", "WAWO_DEBUG"}
+    environment = {
+        "WAWO_BUILD",
+        "WAWO_BACKEND",
+        "WAWO_ENGINE",
+        "WAWO_NO_EXTENSION",
+        "WAWO_LONG",
+        "WAWO_PYTHON",
+        "WAWO_DEBUG",
+    }
     assert sorted(name for name in used - known - environment if not name.endswith("_")) == []
 
 

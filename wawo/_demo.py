@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from ._core import _load
+from ._core import load
 from .cli import Echo
 from .iopool import IoPool
 from .server import TcpServer
@@ -151,7 +151,7 @@ def _measure(
                 progress.update(bar, completed=elapsed, rate=f"{samples.rate():,.0f} messages/s")
             progress.refresh()
 
-        result = _load.load(
+        result = load(
             _HOST,
             port,
             connections=connections,

@@ -14,7 +14,7 @@ import weakref
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ._core import _endpoint, _native
+from ._core import Endpoint, Threads, after_fork_child
 from .errors import ServiceState, StateError
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class Pool(Protocol):
     """What a run needs of an IoPool."""
 
     @property
-    def native(self) -> _endpoint.Threads: ...
+    def native(self) -> Threads: ...
     def enter(self, run: Run) -> None: ...
     def leave(self, run: Run) -> None: ...
     def close(self) -> None: ...
@@ -52,7 +52,7 @@ class Run:
     def __init__(self, component: Component) -> None:
         self.component = weakref.ref(component)
         self.state = ServiceState.STARTING
-        self._endpoint: _endpoint.Endpoint | None = None
+        self._endpoint: Endpoint | None = None
         self._pool: Pool | None = None
         self._owned = False
         self._aborted = False
@@ -68,7 +68,7 @@ class Run:
         self._waiters = 0
 
     @property
-    def endpoint(self) -> _endpoint.Endpoint | None:
+    def endpoint(self) -> Endpoint | None:
         """The native side, from open() until the run has stopped."""
         return self._endpoint
 
@@ -80,14 +80,14 @@ class Run:
         framing: tuple[object, ...],
         pool: Pool,
         owned: bool,
-    ) -> _endpoint.Endpoint:
+    ) -> Endpoint:
         """Make the native side; from here on callbacks may come. An owned pool is closed at the end of the run."""
         self._pool = pool
         self._owned = owned
         native = {**callbacks}
         if "OnShutdown" in native:
             native["OnShutdown"] = self._unless_aborted(native["OnShutdown"])
-        endpoint = _endpoint.Endpoint(role, pool.native, self.component(), native, options, framing)
+        endpoint = Endpoint(role, pool.native, self.component(), native, options, framing)
         endpoint.on_stopped = self._on_stopped
         pool.enter(self)
         running.add(self)
@@ -240,7 +240,7 @@ def _after_fork_in_child() -> None:
     running.clear()
     for pool in list(pools):
         pool.forked()
-    _native.after_fork_child()
+    after_fork_child()
 
 
 atexit.register(_at_exit)

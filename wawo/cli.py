@@ -110,7 +110,9 @@ def _seconds(text: str) -> float:
 def _info(arguments: argparse.Namespace) -> int:
     gil = getattr(sys, "_is_gil_enabled", lambda: True)()
     print(f"wawo      {__version__}, from {Path(__file__).parent}")
-    print(f"engine    compiled, from {_core.ENGINE_PATH}")
+    print(f"engine    {_core.ENGINE}: {_core.ENGINE_WHY}; from {_core.ENGINE_PATH}")
+    if _core.ENGINE_SELECTORS:
+        print(f"selectors {_core.ENGINE_SELECTORS}")
     chosen, failure = None, None
     try:
         with IoPool() as pool:

@@ -12,8 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from ._core import _fanout
-from ._core._endpoint import Endpoint
+from ._core import Endpoint, broadcast, disconnect
 from ._runs import Run, in_callback
 from ._sockets import check_connection, check_unix, is_unix, lend
 from .connection import Connection
@@ -338,7 +337,7 @@ class Hub(Component):
         it is longer than ``max_pending``, TypeError and ValueError for wrong arguments; nothing is sent then.
         """
         check_choice("slow", slow, ("skip", "close"))
-        return _fanout.broadcast(self._endpoint, data, to, slow == "close")
+        return broadcast(self._endpoint, data, to, slow == "close")
 
     def disconnect_long(self, seconds: float) -> int:
         """``Connection.close`` for each open connection that was made at least ``seconds`` ago; returns how many.
@@ -358,7 +357,7 @@ class Hub(Component):
     def _disconnect(self, seconds: float, *, silent: bool) -> int:
         seconds = check_seconds("seconds", seconds, _PERIOD_SECONDS)
         endpoint = self._endpoint
-        return 0 if endpoint is None else _fanout.disconnect(endpoint, seconds, silent)
+        return 0 if endpoint is None else disconnect(endpoint, seconds, silent)
 
     def disconnect(self, id: int) -> bool:
         """``Connection.close`` by id: send what is queued, then end it. False if there is no such connection."""

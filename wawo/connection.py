@@ -47,7 +47,7 @@ shorter while it is sent ends its connection: ``OnClose(conn, Operation.SEND, er
 
 from __future__ import annotations
 
-from ._core import _connection, _native
+from ._core import Connection, setup_callbacks, setup_connections
 from .errors import (
     FrameInvalid,
     FrameTooBig,
@@ -60,16 +60,16 @@ from .errors import (
 )
 from .listener import log_exception
 
-Connection = _connection.Connection
+__all__ = ["Connection"]
 
-_connection.setup(
+setup_connections(
     close_error=close_error,
     send_buffer_full=SendBufferFull,
     frame_too_big=FrameTooBig,
     frame_invalid=FrameInvalid,
     state_error=StateError,
 )
-_native.setup(
+setup_callbacks(
     handle_error=HandleResult.ERROR,
     operations=tuple(Operation),
     log_callback=log_exception,

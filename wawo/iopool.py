@@ -9,7 +9,7 @@ import warnings
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from ._core import _endpoint
+from ._core import Threads
 from ._runs import Run, in_background, pools
 from .errors import StateError
 from .options import DEFAULT_POOL_MEMORY, MIB, TIB, check_backend, check_integer
@@ -40,7 +40,7 @@ class IoPool:
     def __init__(
         self, threads: int | None = None, *, backend: str | None = None, pool_memory: int = DEFAULT_POOL_MEMORY
     ) -> None:
-        self._native: _endpoint.Threads | None = None
+        self._native: Threads | None = None
         self._runs: set[Run] = set()
         self._gone = "closed"
         if threads is not None:
@@ -50,13 +50,13 @@ class IoPool:
             backend = check_backend("WAWO_BACKEND (from the environment)", os.environ.get("WAWO_BACKEND") or None)
         else:
             check_backend("backend", backend)
-        self._native = _endpoint.Threads(threads or default_threads(), backend, pool_memory)
+        self._native = Threads(threads or default_threads(), backend, pool_memory)
         self._threads = self._native.count
         self._backend = self._native.backend
         pools.add(self)
 
     @property
-    def native(self) -> _endpoint.Threads:
+    def native(self) -> Threads:
         if self._native is None:
             raise StateError(f"the IoPool is {self._gone}: make a new one")
         return self._native

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import wawo
-from wawo._core import _load
+from wawo import _core
 
 
 class Echo(wawo.Listener):
@@ -38,7 +38,7 @@ def load(server: wawo.TcpServer | None = None, **more: Any) -> dict[str, Any]:
         "warmup": 0.02,
         "progress": None,
     }
-    return _load.load(**(given | more))
+    return _core.load(**(given | more))
 
 
 @pytest.mark.threads

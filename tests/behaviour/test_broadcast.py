@@ -15,7 +15,7 @@ import pytest
 from peers import DEADLINE_S, Log, dial, eventually, gone, pattern, read, read_all, serving
 
 import wawo
-from wawo._core import _native
+from wawo._core import live
 
 KIB = 1024
 MIB = 1024 * KIB
@@ -296,13 +296,13 @@ def test_memory_with_stuck_receivers(backend: str) -> None:
         for _ in range(20):
             assert server.broadcast(bytes(MIB // 2), to=everybody[:]) == 6
             read(peer, MIB // 2)
-        before = _native.live()["chunks"]
+        before = live()["chunks"]
         for _ in range(300):
             assert server.broadcast(bytes(50), to=everybody) == 6
             for _ in range(8):
                 assert server.broadcast(bytes(3_000), to=[reader]) == 1
             read(peer, 50 + 24_000)
-        assert _native.live()["chunks"] <= before + 5 * (300 * 50 // 4_000 + 2) + 10
+        assert live()["chunks"] <= before + 5 * (300 * 50 // 4_000 + 2) + 10
 
 
 @pytest.mark.threads

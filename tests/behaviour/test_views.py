@@ -13,13 +13,13 @@ import pytest
 from peers import DEADLINE_S, Log, dial, eventually, pattern, read, serving
 
 import wawo
-from wawo._core import _native
+from wawo._core import live
 
 MIB = 1 << 20
 
 
 def chunks() -> int:
-    return _native.live()["chunks"]
+    return live()["chunks"]
 
 
 def exported(server: wawo.TcpServer) -> int:

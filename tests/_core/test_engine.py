@@ -1,0 +1,119 @@
+"""The choice of the engine: by what is there, by WAWO_ENGINE, and never one of another version. In new processes."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from importlib.machinery import EXTENSION_SUFFIXES
+from pathlib import Path
+
+import pytest
+
+import wawo
+from wawo import _core
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+F6 = sorted((CHECKOUT / "wawo").glob("*.py"))
+TELL = "import wawo; from wawo import _core; print(_core.ENGINE, _core.ENGINE_WHY, _core.ENGINE_PATH, sep='|')"
+
+compiled = pytest.mark.skipif(_core.ENGINE != "native", reason="the compiled engine is not what is tested here")
+
+
+def python(*words: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """This interpreter with nothing beside the standard library but what PYTHONPATH names."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "WAWO_"))}
+    command = [sys.executable, "-S", *words]
+    return subprocess.run(
+        command, cwd=cwd, env=clean | environment, capture_output=True, text=True, timeout=25, check=False
+    )
+
+
+def copy_of_the_sources(folder: Path, version: str = wawo.__version__) -> Path:
+    """The Python files of the package alone, as in a fresh checkout."""
+    ignore = shutil.ignore_patterns("__pycache__", "*.so", "*.pyd", "*.c", "*.h")
+    shutil.copytree(CHECKOUT / "wawo", folder / "wawo", ignore=ignore)
+    (folder / "wawo" / "_core" / "_version.py").write_text(f'__version__ = "{version}"\n')
+    return folder
+
+
+def compiled_one(folder: Path) -> Path:
+    """A folder as site-packages is: the sources beside the compiled module of these tests."""
+    core = copy_of_the_sources(folder) / "wawo" / "_core"
+    shutil.copy(_core.ENGINE_PATH, core)
+    return folder
+
+
+def compiled_one_of_another_version(folder: Path) -> Path:
+    core = copy_of_the_sources(folder, "9.9.9") / "wawo" / "_core"
+    (core / f"_native{EXTENSION_SUFFIXES[0]}").write_bytes(b"")
+    return folder
+
+
+def test_what_is_told_here() -> None:
+    assert _core.ENGINE in ("native", "portable")
+    assert _core.ENGINE_WHY
+    assert Path(_core.ENGINE_PATH).exists()
+    assert bool(_core.ENGINE_SELECTORS) == (_core.ENGINE == "portable")
+
+
+@compiled
+def test_the_compiled_one_when_it_is_there(tmp_path: Path) -> None:
+    here = compiled_one(tmp_path)
+    for forced, why in (("", "the compiled engine is there"), ("native", "WAWO_ENGINE asks for it")):
+        done = python("-c", TELL, cwd=here, PYTHONPATH=str(here), WAWO_ENGINE=forced)
+        assert done.stderr == ""
+        assert done.stdout.startswith(f"native|{why}|{here}")
+
+
+@compiled
+def test_a_checkout_uses_the_installed_one_of_its_version(tmp_path: Path) -> None:
+    here, other = copy_of_the_sources(tmp_path / "here"), compiled_one(tmp_path / "other")
+    done = python("-c", TELL, cwd=here, PYTHONPATH=os.pathsep.join((str(here), str(other))))
+    assert done.stderr == ""
+    assert done.stdout.startswith(f"native|the compiled engine is there|{other}")
+
+
+def test_the_compiled_one_is_asked_for_and_missing(tmp_path: Path) -> None:
+    here = copy_of_the_sources(tmp_path)
+    (here / "pyproject.toml").touch()
+    done = python("-c", TELL, cwd=here, PYTHONPATH=str(here), WAWO_ENGINE="native")
+    assert f"ImportError: there is no compiled engine of wawo {wawo.__version__} for " in done.stderr
+    done = python("-m", "wawo", "info", cwd=here, WAWO_ENGINE="native")
+    assert (done.returncode, done.stdout) == (1, "")
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"wawo: there is no compiled engine of wawo {wawo.__version__} for ")
+    assert line.endswith(f"-m pip install .` in {here}")
+
+
+@pytest.mark.parametrize("forced", ["", "native"])
+def test_one_of_another_version_is_an_error(tmp_path: Path, forced: str) -> None:
+    here = copy_of_the_sources(tmp_path / "here")
+    other = compiled_one_of_another_version(tmp_path / "other")
+    done = python("-m", "wawo", "info", cwd=here, PYTHONPATH=str(other), WAWO_ENGINE=forced)
+    assert (done.returncode, done.stdout) == (1, "")
+    (line,) = done.stderr.splitlines()
+    assert f"is of version 9.9.9, this wawo is {wawo.__version__}: run " in line
+
+
+@pytest.mark.parametrize("forced", ["", "native"])
+def test_one_that_does_not_load_is_an_error(tmp_path: Path, forced: str) -> None:
+    """A broken one must be mended, not be slow."""
+    here = copy_of_the_sources(tmp_path)
+    (here / "wawo" / "_core" / f"_native{EXTENSION_SUFFIXES[0]}").write_bytes(b"no shared object")
+    done = python("-c", TELL, cwd=here, PYTHONPATH=str(here), WAWO_ENGINE=forced)
+    assert done.returncode == 1
+    assert "ImportError" in done.stderr
+
+
+def test_an_engine_that_nobody_knows(tmp_path: Path) -> None:
+    done = python("-c", TELL, cwd=tmp_path, PYTHONPATH=str(copy_of_the_sources(tmp_path)), WAWO_ENGINE="warp")
+    assert "ImportError: WAWO_ENGINE must be native or portable, not 'warp'" in done.stderr
+
+
+def test_the_modules_above_take_the_engine_from_one_place() -> None:
+    for file in F6:
+        text = file.read_text(encoding="utf-8")
+        assert not re.search(r"_portable|_core\._(?!version\b)|from \._core import .*\b_\w", text), file
