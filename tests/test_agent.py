@@ -230,7 +230,7 @@ def test_start_that_fails_natively_leaves_nothing(monkeypatch: pytest.MonkeyPatc
     log = Log()
     agent = wawo.TcpAgent(log)
     with monkeypatch.context() as patch:
-        patch.setattr("wawo._core._endpoint.Endpoint", fail)
+        patch.setattr("wawo._runs.Endpoint", fail)
         with pytest.raises(wawo.StartError, match=r"cannot start: no more files \(.*ulimit -n\)"):
             agent.start()
     assert agent.state is wawo.ServiceState.STOPPED

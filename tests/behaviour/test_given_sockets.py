@@ -228,7 +228,7 @@ def test_a_failed_start_leaves_it_to_the_caller(
         os.set_inheritable(sock.fileno(), True)
         before = state(sock)
         if how == "native":
-            patch.setattr("wawo._core._endpoint.Endpoint", fail)
+            patch.setattr("wawo._runs.Endpoint", fail)
         elif how == "late":
             patch.setattr("wawo._sockets.tune", fail)
         elif how == "running":

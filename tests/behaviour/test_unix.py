@@ -270,7 +270,7 @@ def test_a_start_that_fails_late_leaves_no_file(path: str, backend: str, monkeyp
     def fail(*rest: object) -> None:
         raise OSError(errno.EMFILE, "no more files")
 
-    monkeypatch.setattr("wawo._core._endpoint.Endpoint", fail)
+    monkeypatch.setattr("wawo._runs.Endpoint", fail)
     server = wawo.TcpServer(Log(), backend=backend)
     with pytest.raises(wawo.StartError, match="no more files"):
         server.start(f"unix:{path}")
