@@ -3,20 +3,25 @@
 It holds the Cython modules and the C core that they call: linked once, there is one core.
 
 WAWO_BUILD picks the flags: release (default), debug, asan, ubsan, tsan.
+WAWO_NO_EXTENSION=1 builds none of it: what is installed then runs on the engine in pure Python, wawo/_portable.
 """
 
 import os
+import platform
 import runpy
 import shutil
+import subprocess
 import sys
 import sysconfig
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from setuptools import Extension, setup
+from setuptools.command.build import build
 from setuptools.command.build_ext import build_ext
 
 CORE = Path("wawo", "_core")
+MANIFEST = runpy.run_path(str(CORE / "manifest.py"))
 
 SANITIZER = ["-O1", "-g", "-fno-omit-frame-pointer", "-UNDEBUG", "-DWAWO_DEBUG"]
 
@@ -53,25 +58,39 @@ def mode() -> str:
     return name
 
 
+def wants_extension() -> bool:
+    value = os.environ.get("WAWO_NO_EXTENSION") or "0"
+    if value not in ("0", "1"):
+        raise SystemExit(f"wawo: WAWO_NO_EXTENSION={value} is unknown; it is 1 or not set")
+    return value == "0"
+
+
+def fail(sentence: str) -> None:
+    """Falling back by itself would leave somebody with a slow wawo who does not know why."""
+    raise SystemExit(f"wawo: {sentence}, or set WAWO_NO_EXTENSION=1 to install wawo with its slower pure-Python engine")
+
+
 def headers() -> list[str]:
     return sorted(str(p) for kind in ("*.h", "*.pxd") for p in CORE.rglob(kind))
 
 
 def native() -> Extension:
-    manifest = runpy.run_path(str(CORE / "manifest.py"))
-    if sys.platform not in manifest["SOURCES"]:
-        known = ", ".join(manifest["SOURCES"])
-        raise SystemExit(f"wawo: there is no native engine for {sys.platform} yet, only for {known}")
     compile_flags, link_flags = MODES[mode()]
     return Extension(
         "wawo._core._native",
-        [str(CORE / name) for name in manifest["SOURCES"][sys.platform]],
+        [str(CORE / name) for name in MANIFEST["SOURCES"].get(sys.platform, ())],
         include_dirs=[str(CORE)],
-        libraries=list(manifest["LIBRARIES"][sys.platform]),
+        libraries=list(MANIFEST["LIBRARIES"].get(sys.platform, ())),
         extra_compile_args=["-std=gnu11", "-fvisibility=hidden", *compile_flags],
         extra_link_args=link_flags,
         depends=headers(),
     )
+
+
+class Build(build):
+    """The extension first: what is missing is said before anything is copied."""
+
+    sub_commands = sorted(build.sub_commands, key=lambda command: command[0] != "build_ext")
 
 
 class BuildNative(build_ext):
@@ -95,13 +114,20 @@ class BuildNative(build_ext):
         super().build_extension(ext)
 
     def check_tools(self) -> None:
-        command = getattr(self.compiler, "compiler_so", ["cc"])[0]
-        if shutil.which(command) is None:
-            raise SystemExit(f"wawo: the C compiler '{command}' is missing: install the package gcc (and libc6-dev)")
+        implementation = platform.python_implementation()
+        if sys.platform not in MANIFEST["SOURCES"] or implementation != "CPython":
+            known = ", ".join(MANIFEST["SOURCES"])
+            fail(f"there is no native engine for {implementation} on {sys.platform} yet: take CPython on {known}")
+        command = getattr(self.compiler, "compiler_so", ["cc"])
+        if shutil.which(command[0]) is None:
+            fail(f"the C compiler '{command[0]}' is missing: install the package gcc (and libc6-dev)")
+        probe = [*command, "-E", "-x", "c", "-"]
+        if subprocess.run(probe, input=b"#include <stdlib.h>\n", capture_output=True, check=False).returncode != 0:
+            fail("the headers of the C library are missing: install the package libc6-dev")
         # self.include_dirs also holds the real interpreter's folder when this one is a virtual environment.
         if not any(Path(folder, "Python.h").is_file() for folder in self.include_dirs):
             package = f"python{sysconfig.get_python_version()}-dev (or python3-dev)"
-            raise SystemExit(f"wawo: Python.h is missing: install the package {package}")
+            fail(f"Python.h is missing: install the package {package}")
 
     def parallel_compile(self, compile_one):  # type: ignore[no-untyped-def]
         def compile_all(sources, output_dir=None, depends=None, **options):  # type: ignore[no-untyped-def]
@@ -121,8 +147,8 @@ class BuildNative(build_ext):
 
 
 setup(
-    ext_modules=[native()],
-    cmdclass={"build_ext": BuildNative},
+    ext_modules=[native()] if wants_extension() else [],
+    cmdclass={"build": Build, "build_ext": BuildNative},
     # One tree for each mode: an object compiled for another one must not be linked by mistake.
-    options={"build": {"build_base": f"build/py-{mode()}"}},
+    options={"build": {"build_base": f"build/py-{mode() if wants_extension() else 'pure'}"}},
 )
