@@ -1,0 +1,41 @@
+"""The load in pure Python, on the tests of the compiled one: tests/_core/test_load.py over wawo/_portable/load.py."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from wawo import _core
+from wawo._portable import load as portable
+
+NATIVE_TESTS = Path(__file__).resolve().parents[1] / "_core" / "test_load.py"
+_spec = importlib.util.spec_from_file_location("tests_of_load", NATIVE_TESTS)
+assert _spec is not None
+assert _spec.loader is not None
+_module = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(_module)
+globals().update({name: value for name, value in vars(_module).items() if name.startswith("test_") or name == "server"})
+
+
+@pytest.fixture(autouse=True)
+def over_the_portable_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_core, "load", portable.load)
+
+
+def test_more_connections_than_are_dialled_at_once(server: Any) -> None:
+    found = _module.load(server, connections=250)
+    assert (found["errors"], server.stats()["accepts"]) == (0, 250)
+
+
+@pytest.mark.parametrize("values", [[5], [1, 2, 3, 4], [10**6] * 99 + [10**9], list(range(1, 10_000, 7))])
+def test_percentiles_are_close(values: list[int]) -> None:
+    histogram = portable._Histogram()
+    for value in values:
+        histogram.add(value)
+    for part in (0.5, 0.99, 0.999):
+        exact = sorted(values)[max(0, -int(-part * len(values) // 1) - 1)]
+        assert histogram.percentile(part) == pytest.approx(exact, rel=0.004, abs=1)
+    assert histogram.max == max(values)
