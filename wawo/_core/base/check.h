@@ -6,7 +6,7 @@
 #include "config.h"
 
 /* Prints `file:line: what` to stderr and aborts. */
-WAWO_COLD void wawo_check_failed(const char *file, int line, const char *what);
+WAWO_COLD _Noreturn void wawo_check_failed(const char *file, int line, const char *what);
 
 #define WAWO_CHECK(cond)                                                                                               \
     do {                                                                                                               \

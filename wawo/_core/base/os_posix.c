@@ -240,7 +240,7 @@ int wawo_os_listen(int fd, int backlog)
 
 int wawo_os_accept(int fd, struct wawo_addr *peer)
 {
-    union any_addr u;
+    union any_addr u = {.un.sun_family = AF_UNSPEC};
     socklen_t len;
     int got;
 
@@ -364,7 +364,7 @@ void wawo_os_close(int fd)
 
 int wawo_os_local_addr(int fd, struct wawo_addr *a)
 {
-    union any_addr u;
+    union any_addr u = {.un.sun_family = AF_UNSPEC};
     socklen_t len = sizeof u;
 
     if (getsockname(fd, &u.sa, &len) != 0)
@@ -375,7 +375,7 @@ int wawo_os_local_addr(int fd, struct wawo_addr *a)
 
 int wawo_os_peer_addr(int fd, struct wawo_addr *a)
 {
-    union any_addr u;
+    union any_addr u = {.un.sun_family = AF_UNSPEC};
     socklen_t len = sizeof u;
 
     if (getpeername(fd, &u.sa, &len) != 0)
@@ -387,7 +387,7 @@ int wawo_os_peer_addr(int fd, struct wawo_addr *a)
 int wawo_os_unix_path(int fd, bool peer, char path[WAWO_UNIX_TEXT])
 {
     const size_t offset = offsetof(struct sockaddr_un, sun_path);
-    union any_addr u;
+    union any_addr u = {.un.sun_family = AF_UNSPEC};
     socklen_t len = sizeof u;
 
     memset(path, 0, WAWO_UNIX_TEXT);

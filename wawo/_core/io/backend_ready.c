@@ -535,7 +535,7 @@ static int64_t ready_clock(struct wawo_backend *b)
 }
 
 #define READY(name_, poller_)                                                                                          \
-    {.name = name_,                                                                                                    \
+    {.name = (name_),                                                                                                  \
      .probe = ready_probe,                                                                                             \
      .open = ready_open,                                                                                               \
      .close = ready_close,                                                                                             \
@@ -552,7 +552,7 @@ static int64_t ready_clock(struct wawo_backend *b)
      .wait = ready_wait,                                                                                               \
      .wake = ready_wake,                                                                                               \
      .clock = ready_clock,                                                                                             \
-     .arg = poller_}
+     .arg = (poller_)}
 
 #if defined(__linux__)
 const struct wawo_backend_ops wawo_backend_epoll = READY("epoll", &wawo_poller_epoll);

@@ -406,6 +406,7 @@ void wawo_ring_consume(struct wawo_ring *r, struct wawo_heap *h, size_t n)
         slice_free(s, h);
     }
     if (n > 0) {
+        WAWO_DCHECK(s != NULL);
         s->ptr += n;
         s->len -= n;
     }

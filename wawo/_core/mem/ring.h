@@ -68,10 +68,10 @@ struct wawo_run {
     const uint8_t *tail;
     size_t tail_len;
 };
-int wawo_ring_copy_run(struct wawo_ring *r, struct wawo_heap *h, const struct wawo_run *run, bool own);
+int wawo_ring_copy_run(struct wawo_ring *r, struct wawo_heap *h, const struct wawo_run *m, bool own);
 /* Writes a message for many rings: in the shared chunk behind what is there, or in a block of its own. Where it lies, and
  * in which chunk, with a reference that is the caller's; NULL: no memory. */
-const uint8_t *wawo_heap_write(struct wawo_heap *h, const struct wawo_run *run, struct wawo_chunk **chunk);
+const uint8_t *wawo_heap_write(struct wawo_heap *h, const struct wawo_run *m, struct wawo_chunk **chunk);
 /* Appends such a message: 1, and a reference of the chunk is taken over; 0: it stands right behind the last slice, which
  * was extended. WAWO_ENOBUFS: nothing was appended. */
 int wawo_ring_share(struct wawo_ring *r, struct wawo_heap *h, const uint8_t *ptr, size_t len, struct wawo_chunk *chunk);

@@ -408,7 +408,7 @@ int wawo_conn_send_parts(struct wawo_conn *c, const struct wawo_part *parts, uns
     struct wawo_heap *heap = &wawo_net_of(c)->loop->heap;
     struct wawo_ring *out = &c->sock.out;
     struct wawo_ring_mark mark;
-    struct wawo_envelope env;
+    struct wawo_envelope env = {.tail = NULL};
     struct wawo_message m;
     size_t memory;
     unsigned i;

@@ -264,10 +264,11 @@ void wawo_conn_received(struct wawo_conn *c, struct wawo_done *d)
             take_input(c, &in);
         else
             wawo_chunk_drop(d->chunk); /* closing: nobody reads it */
-    } else if (wawo_unlikely((c->pauses & WAWO_PAUSE_USER) || c->backlog != NULL))
+    } else if (wawo_unlikely((c->pauses & WAWO_PAUSE_USER) || c->backlog != NULL)) {
         keep_input(c, &in);
-    else
+    } else {
         take_input(c, &in);
+    }
 }
 
 void wawo_conn_receive_failed(struct wawo_conn *c, int error)

@@ -20,7 +20,7 @@ struct wawo_dial_request {
 /* NULL: no memory. Takes over nothing. */
 struct wawo_dial_request *wawo_dial_request_new(struct wawo_branch *branch, struct wawo_share *share, const char *host,
                                                 uint16_t port, const struct wawo_addr *local, int64_t timeout_ns);
-void wawo_dial_done(struct wawo_sock *attempt, struct wawo_done *d);
+void wawo_dial_done(struct wawo_sock *sock, struct wawo_done *done);
 /* The listener has seen the attempt's socket: it connects, unless the dial is over. */
 void wawo_dial_prepared(struct wawo_conn *c, int fd);
 /* Ends all attempts; c->dial is NULL afterwards. */

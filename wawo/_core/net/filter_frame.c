@@ -82,11 +82,11 @@ static ptrdiff_t part_feed(struct part *p, struct wawo_conn *c, const uint8_t *p
     int n;
 
     take = wawo_min_size(take, len);
-    n = part_add(p, ptr, take);
-    if (n == 0 && have + take < p->total)
+    if (part_add(p, ptr, take) != 0)
+        return WAWO_ENOMEM;
+    if (have + take < p->total)
         return (ptrdiff_t)take;
-    if (n == 0)
-        n = cut(p->base.cfg, p->chunk->data, p->chunk->used, &p->scanned, &frame);
+    n = cut(p->base.cfg, p->chunk->data, p->chunk->used, &p->scanned, &frame);
     if (n < 0)
         return n;
     if (n == 0) {

@@ -246,7 +246,7 @@ static int post_message(struct wawo_share *s, const struct wawo_part *parts, uns
 {
     struct wawo_slice *tail = NULL;
     struct wawo_message m;
-    struct wawo_envelope env;
+    struct wawo_envelope env = {.tail = NULL};
     size_t memory, small;
     unsigned i;
     int rc;
