@@ -50,8 +50,8 @@ class Run:
     """One run of a component; ``_on_stopped`` comes on a loop thread, everything else from any thread."""
 
     def __init__(self, component: Component) -> None:
-        self.component = weakref.ref(component)
-        self.state = ServiceState.STARTING
+        self.component: weakref.ReferenceType[Component] = weakref.ref(component)
+        self.state: ServiceState = ServiceState.STARTING
         self._endpoint: Endpoint | None = None
         self._pool: Pool | None = None
         self._owned = False

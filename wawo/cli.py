@@ -113,7 +113,7 @@ def _info(arguments: argparse.Namespace) -> int:
     print(f"engine    {_core.ENGINE}: {_core.ENGINE_WHY}; from {_core.ENGINE_PATH}")
     if _core.ENGINE_SELECTORS:
         print(f"selectors {_core.ENGINE_SELECTORS}")
-    chosen, failure = None, None
+    chosen, threads, failure = None, 0, None
     try:
         with IoPool() as pool:
             chosen, threads = pool.backend, pool.threads

@@ -57,6 +57,7 @@ class IoPool:
 
     @property
     def native(self) -> Threads:
+        """The engine's handle on the threads; StateError when closed."""
         if self._native is None:
             raise StateError(f"the IoPool is {self._gone}: make a new one")
         return self._native
@@ -73,6 +74,7 @@ class IoPool:
 
     @property
     def closed(self) -> bool:
+        """True after close(), and in a child process after fork."""
         return self._native is None
 
     def stats(self) -> list[dict[str, int]]:
@@ -115,13 +117,16 @@ class IoPool:
         return f"<IoPool {state}>"
 
     def enter(self, run: Run) -> None:
+        """A run of a component begins here."""
         self._runs.add(run)
 
     def leave(self, run: Run) -> None:
+        """A run of a component has ended."""
         self._runs.discard(run)
 
     @property
     def busy(self) -> bool:
+        """Whether a component runs here."""
         return bool(self._runs)
 
     def end(self, timeout: float) -> bool:
@@ -130,6 +135,7 @@ class IoPool:
         return native is None or native.stop(timeout)
 
     def forked(self) -> None:
+        """In a child process: forget the threads, which are the parent's."""
         self._native = None
         self._gone = "its parent process's"
         self._runs = set()

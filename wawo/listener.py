@@ -77,7 +77,8 @@ class Listener:
     An exception is first shown to OnException. OnDrain, OnClose and OnShutdown have nothing to refuse: what they return
     is ignored, what they raise is only logged.
 
-    One listener may serve several components, of different kinds too.
+    Arguments are given by position: name the parameters as you like. One listener may serve several components, of
+    different kinds too.
     """
 
     def __init__(self, **callbacks: Unpack[Callbacks]) -> None:
@@ -88,13 +89,13 @@ class Listener:
                 _check_callback(name, function, f"{name}=")
                 self.__dict__[name] = function
 
-    def OnPrepareListen(self, server: TcpServer, fd: int) -> HandleResult | None:
+    def OnPrepareListen(self, server: TcpServer, fd: int, /) -> HandleResult | None:
         """Set options on a server's socket: called after bind and before listen, on the thread that calls ``start``.
 
         ``fd`` is only lent. ERROR or an exception makes ``start`` raise StartError.
         """
 
-    def OnPrepareConnect(self, conn: Connection, fd: int) -> HandleResult | None:
+    def OnPrepareConnect(self, conn: Connection, fd: int, /) -> HandleResult | None:
         """Set options on an outgoing socket: called after it was made and bound and before it connects.
 
         Once for each address that is tried, on the loop thread of ``conn``; the time for the whole connect runs on.
@@ -102,32 +103,32 @@ class Listener:
         back. ERROR or an exception ends the whole connect: ``OnClose(conn, CONNECT, ECANCELED)``.
         """
 
-    def OnAccept(self, conn: Connection) -> HandleResult | None:
+    def OnAccept(self, conn: Connection, /) -> HandleResult | None:
         """A server has a new connection; it may send at once. ERROR: ``OnClose(conn, ACCEPT, ECANCELED)``."""
 
-    def OnConnect(self, conn: Connection) -> HandleResult | None:
+    def OnConnect(self, conn: Connection, /) -> HandleResult | None:
         """An agent's or client's connection stands; it may send at once. ERROR: ``OnClose(conn, CONNECT, ECANCELED)``.
 
         When it cannot be made, OnClose comes with ``Operation.CONNECT`` and the error instead.
         """
 
-    def OnHandShake(self, conn: Connection) -> HandleResult | None:
+    def OnHandShake(self, conn: Connection, /) -> HandleResult | None:
         """The connection is ready for data: once on each, after OnAccept or OnConnect and before any OnReceive."""
 
-    def OnReceive(self, conn: Connection, data: Any) -> HandleResult | None:
+    def OnReceive(self, conn: Connection, data: Any, /) -> HandleResult | None:
         """Data has come: ``bytes``, or with ``view=True`` a read-only ``memoryview`` that is safe to keep.
 
         With Raw framing a piece of any size, else one whole message; with Pull the number of bytes that lie unread, for
         ``conn.fetch(n)``; with a Protocol what its ``decode`` made. ERROR: ``OnClose(conn, RECEIVE, ECANCELED)``.
         """
 
-    def OnSend(self, conn: Connection, length: int) -> HandleResult | None:
+    def OnSend(self, conn: Connection, length: int, /) -> HandleResult | None:
         """The system took ``length`` more bytes of output; once a batch. ERROR: ``OnClose(conn, SEND, ECANCELED)``."""
 
-    def OnDrain(self, conn: Connection) -> HandleResult | None:
+    def OnDrain(self, conn: Connection, /) -> HandleResult | None:
         """Waiting output fell below low_water after it was above high_water. The result is ignored."""
 
-    def OnClose(self, conn: Connection, operation: Operation, error: int) -> HandleResult | None:
+    def OnClose(self, conn: Connection, operation: Operation, error: int, /) -> HandleResult | None:
         """The connection ended: exactly once for each that the listener ever saw, and always last.
 
         ``error`` is 0 after an ordinary end, else a value of the ``errno`` module; ``conn.error`` is the exception.
@@ -138,10 +139,10 @@ class Listener:
         wrong), ETIMEDOUT (not whole within connect_timeout) or ECONNRESET; the addresses are those of the socket.
         """
 
-    def OnShutdown(self, component: Any) -> HandleResult | None:
+    def OnShutdown(self, component: Any, /) -> HandleResult | None:
         """The component has stopped and its last connection is gone; the last callback of a run."""
 
-    def OnException(self, conn: Connection, exception: BaseException) -> HandleResult | None:
+    def OnException(self, conn: Connection, exception: BaseException, /) -> HandleResult | None:
         """Another callback raised ``exception``, which ends ``conn``; unless overridden it is logged (logger "wawo").
 
         KeyboardInterrupt and SystemExit are no exception to that: on a loop thread they end nothing but ``conn``.

@@ -39,7 +39,7 @@ class Protocol(abc.ABC):
     __slots__ = ()
 
     @abc.abstractmethod
-    def decode(self, data: bytes) -> Iterable[Any]:
+    def decode(self, data: bytes, /) -> Iterable[Any]:
         """Return or yield the messages that are whole now; each becomes one OnReceive, in order.
 
         ``data`` is what came, any number of bytes from 1 up; keep what is not whole yet, and keep a limit on it.
@@ -54,7 +54,7 @@ class Protocol(abc.ABC):
         incomplete then is dropped, and the connection ends as usual.
         """
 
-    def encode(self, message: Any) -> Any:
+    def encode(self, message: Any, /) -> Any:
         """Return the bytes (any bytes-like object) that ``send(message)`` sends; as it is unless overridden.
 
         Called on the thread that sends, and on several at the same time when several send: it must not touch what
@@ -80,7 +80,8 @@ def check_protocol(value: object) -> Callable[[], Protocol]:
                 f"framing {_name(value)} must return a Protocol: make it a plain def, neither async nor a generator"
             )
     _check_no_arguments(value)
-    return value
+    maker: Callable[[], Any] = value  # protocol_maker looks at what it makes
+    return maker
 
 
 def protocol_maker(framing: Callable[[], Protocol]) -> Callable[[], Protocol]:

@@ -98,7 +98,7 @@ class TcpServer(Hub):
         return [sock], file
 
     @property
-    def address(self) -> tuple[str, int] | Any:  # Any: who listens on TCP need not rule the str out
+    def address(self) -> Any:  # as socket.getsockname: a union could not be unpacked into connect(*server.address)
         """(host, port) that it listens on, the real port after port 0, or the str "unix:/path"; there from
         OnPrepareListen on, and after a stop that of the last start.
 

@@ -75,7 +75,12 @@ cdef void incref(void *user) noexcept nogil:
 @cython.final
 @cython.freelist(1024)
 cdef class Connection:
-    """One connection. Made by wawo; every method may be called from any thread, and after the end of the connection."""
+    """One connection, made by a component and never by itself: ``Connection()`` raises TypeError.
+
+    Every method may be called from any thread. One that is kept stays valid for ever: after its end ``connected`` is
+    False and ``send`` returns False. Connections compare and hash by id.
+    """
+
     def __init__(self):
         raise TypeError("connections are made by components, not by calling Connection()")
 
@@ -94,6 +99,15 @@ cdef class Connection:
         return f"<Connection {self.id:#x} {self.remote_address} {state}>"
 
     def send(self, data, /):
+        """Queue ``data`` as one message; True, or False (nothing is queued) when the connection is closing or closed.
+
+        ``data`` is any bytes-like object, or with a Protocol whatever its ``encode`` takes. ``bytes`` of 8 KiB and more
+        are borrowed, all else is copied: what the caller changes afterwards is not sent. It is written at the end of
+        the batch of callbacks, or from another thread as soon as the loop turns; order holds for each sending thread.
+
+        Raises SendBufferFull past max_pending or max_pending_total, FrameTooBig or FrameInvalid when the framing cannot
+        carry it, TypeError for a str and what is not bytes-like; nothing is queued then. Any thread.
+        """
         cdef int rc
         cdef Py_ssize_t n
         if self.codec is not None:
@@ -144,9 +158,15 @@ cdef class Connection:
             PyBuffer_Release(&buffer)
 
     def fetch(self, Py_ssize_t n, /):
+        """With Pull framing: take the first ``n`` unread bytes; None, and nothing happens, when fewer are there.
+
+        Only in callbacks of this connection, OnClose included: StateError elsewhere and with another framing.
+        ValueError for less than 0 or more than max_size of the framing.
+        """
         return self._take(n, True)
 
     def peek(self, Py_ssize_t n, /):
+        """``fetch`` that leaves the bytes unread."""
         return self._take(n, False)
 
     cdef _take(self, Py_ssize_t n, bint consume):
@@ -179,10 +199,16 @@ cdef class Connection:
         return True if rc == 1 else self._refused(rc, pieces.bytes)
 
     def send_packets(self, buffers, /):
+        """``send`` for an iterable of bytes-like objects, as one message in one envelope.
+
+        All of it is accepted or nothing; what ``send`` would borrow is borrowed. Raises what ``send`` raises, and
+        TypeError that names the index of what is not bytes-like. Any thread.
+        """
         cdef Pieces pieces
         cdef Py_ssize_t i
         if isinstance(buffers, (bytes, bytearray, memoryview, str)):
-            raise TypeError(f"send_packets() takes several bytes-like objects, as in a list, not {type(buffers).__name__}")
+            raise TypeError("send_packets() takes several bytes-like objects, as in a list, "
+                            f"not {type(buffers).__name__}")
         items = list(buffers)
         pieces = Pieces(<unsigned>len(items) + 1)
         for i in range(len(items)):
@@ -192,6 +218,19 @@ cdef class Connection:
         return self._send_pieces(pieces)
 
     def send_file(self, path, offset=0, count=None, *, head=b"", tail=b""):
+        """Queue ``head``, ``count`` bytes of a file from ``offset`` on (None: all) and ``tail`` as one message.
+
+        True or False as ``send``, in its order among all other messages. The file goes from the page cache to the
+        socket and never through memory of ours. It is opened at the call, on the calling thread: a missing file, a
+        directory or a lack of permission raises the OSError of the system; what is no regular file, and an offset or a
+        count (in bytes) beyond its size, ValueError; StateError with a Protocol, which would have to see the bytes.
+
+        The framing's limit holds for all three together; a framing that must not meet its own delimiter looks at head
+        and tail, not into the file. OnSend and ``bytes_out`` count the file's bytes as the system takes them. What is
+        not in memory is read by other threads, so a slow disk holds up nobody else. A file that becomes shorter while
+        it is sent ends its connection: ``OnClose(conn, Operation.SEND, errno.EIO)``, and the peer sees a reset. Any
+        thread.
+        """
         cdef Pieces pieces = Pieces(3)
         cdef wawo_file *file
         cdef size_t length = 0
@@ -204,7 +243,7 @@ cdef class Connection:
                 pieces.add_file(file, length)
             pieces.add(tail, "tail", -1)
             sent = self._send_pieces(pieces)
-        except:
+        except BaseException:
             if file != NULL:
                 wawo_file_drop(file)
             raise
@@ -213,55 +252,79 @@ cdef class Connection:
         return sent
 
     def close(self):
+        """Send what is queued, then FIN; cut after close_timeout seconds. OnClose follows. Any thread.
+
+        What still comes from the peer is dropped. Does nothing on a connection that is closing or closed.
+        """
         wawo_share_close(self.share)
 
     def abort(self):
+        """Drop what is queued and reset the connection (RST). OnClose follows. Any thread."""
         wawo_share_abort(self.share)
 
     def shutdown_write(self):
-        return wawo_share_shutdown_write(self.share)
+        """Send what is queued, then FIN; receiving goes on until the peer ends too. Any thread."""
+        wawo_share_shutdown_write(self.share)
 
     def flush(self):
+        """Write now what is queued instead of at the end of the batch. Any thread."""
         cdef wawo_share *s = self.share
         with nogil:
             wawo_share_flush(s)
 
     def pause(self):
+        """Stop receiving until ``resume``: nothing is lost, the peer is slowed down. Any thread.
+
+        In a callback it holds the rest of the batch too: no OnReceive of this connection comes before ``resume``.
+        """
         wawo_share_pause(self.share, True)
 
     def resume(self):
+        """Go on receiving after ``pause``; what was held comes first. Any thread."""
         wawo_share_pause(self.share, False)
 
     @property
     def id(self):
+        """64 bits, slot and generation: unique, never given to another connection again."""
         return wawo_share_id(self.share)
 
     @property
     def paused(self):
+        """True after ``pause``, until ``resume``."""
         return wawo_share_paused(self.share)
 
     @property
     def pending(self):
+        """Bytes that wait in memory to be sent; a file counts as 4096 until it is sent."""
         return wawo_share_pending(self.share)
 
     @property
     def connected(self):
+        """True from OnAccept or OnConnect until the end begins."""
         return wawo_share_connected(self.share)
 
     @property
     def connect_period(self):
+        """Seconds since it was made; 0.0 while it is being connected."""
         return wawo_share_connect_ns(self.share) / 1e9
 
     @property
     def silence_period(self):
+        """Seconds since it last received."""
         return wawo_share_silence_ns(self.share) / 1e9
 
     @property
     def local_address(self):
+        """(host, port); None before it is known.
+
+        Over a unix socket a str: "unix:/path" on the side that listens, "unix:" on the one that connected, which has no
+        name.
+        """
         return self._address(True)
 
     @property
     def remote_address(self):
+        """The address of the other side, as ``local_address``."""
         return self._address(False)
 
     cdef _address(self, bint local):
@@ -278,6 +341,10 @@ cdef class Connection:
 
     @property
     def error(self):
+        """The exception that ended it; None while it is open and after a clean end.
+
+        An OSError of the standard class for its cause, socket.gaierror, or ProtocolError.
+        """
         cdef int operation = 0, gai = 0
         cdef int error = wawo_share_error(self.share, &operation, &gai)
         cdef const char *fault
@@ -290,6 +357,7 @@ cdef class Connection:
 
     @property
     def component(self):
+        """The server, agent or client it belongs to; None when that is gone."""
         return self._endpoint._component()
 
 

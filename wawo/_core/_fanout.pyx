@@ -1,5 +1,6 @@
 # cython: language_level=3
 """What is done to many connections of an endpoint in one call."""
+cimport cython
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.mem cimport PyMem_Free, PyMem_Realloc
 
@@ -13,6 +14,7 @@ cdef enum:
     LARGE = 64 * 1024    # bytes: and for longer messages
 
 
+@cython.final
 cdef class Ids:
     """Ids of connections as C wants them."""
     cdef uint64_t *items

@@ -159,7 +159,7 @@ cdef void deliver_message(Endpoint ep, const wawo_event *e) noexcept:
         data = view_new(e)
     else:
         unread = wawo_share_unread(e.share)
-        if unread == 0: # an earlier callback of this batch fetched it all
+        if unread == 0:  # an earlier callback of this batch fetched it all
             Py_DECREF_RAW(conn)
             return
         data = PyLong_New(unread)
