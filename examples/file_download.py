@@ -69,7 +69,7 @@ def main() -> int:
         with wawo.TcpServer(Sender(asked.folder)) as server:
             server.start("127.0.0.1", asked.port)
             print(f"listening on {server.address[0]} port {server.address[1]}", flush=True)
-            server.wait()
+            return int(not server.wait())
     except KeyboardInterrupt:
         return 0
     except wawo.StartError as error:

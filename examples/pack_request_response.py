@@ -62,8 +62,8 @@ def main() -> int:
     parser.add_argument("--requests", type=int, default=1000, help="on each connection")
     asked = parser.parse_args()
     service, caller = Service(), Caller(asked.connections, asked.requests)
-    packs = {"max_pack_size": 1000, "pack_header_flag": FLAG}
-    with wawo.TcpPackServer(service, **packs) as server, wawo.TcpPackAgent(caller, io_threads=1, **packs) as agent:
+    server = wawo.TcpPackServer(service, max_pack_size=1000, pack_header_flag=FLAG)
+    with server, wawo.TcpPackAgent(caller, io_threads=1, max_pack_size=1000, pack_header_flag=FLAG) as agent:
         service.worker.start()
         server.start("127.0.0.1", 0)
         agent.start()

@@ -9,6 +9,7 @@ forwarded byte is never copied by Python.
 """
 
 import argparse
+from typing import Any
 
 import wawo
 
@@ -22,7 +23,7 @@ class Forwarder(wawo.Listener):
         self.host, self.port = host, port
         self.forwarded = 0
         io = wawo.IoPool(1)  # the same loop for both: a pair never runs on two threads
-        options = {"io": io, "view": True, "high_water": HIGH_WATER, "low_water": HIGH_WATER // 4}
+        options: dict[str, Any] = {"io": io, "view": True, "high_water": HIGH_WATER, "low_water": HIGH_WATER // 4}
         self.server = wawo.TcpServer(self, **options)
         self.agent = wawo.TcpAgent(self, **options)
 
