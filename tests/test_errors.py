@@ -69,6 +69,8 @@ def test_close_error() -> None:
     refused = close_error(wawo.Operation.RECEIVE, errno.ECANCELED, 0)
     assert isinstance(refused, OSError)
     assert "OnReceive" in str(refused)
+    assert "closed" not in str(refused)
+    assert "closed before it was connected" in str(close_error(wawo.Operation.CONNECT, errno.ECANCELED, 0))
 
 
 @pytest.mark.parametrize(("cls", "number"), [(wawo.FrameTooBig, errno.EMSGSIZE), (wawo.FrameInvalid, errno.EBADMSG)])

@@ -214,6 +214,8 @@ def close_error(operation: int, number: int, gai_code: int, fault: str | None = 
     text = os.strerror(number)
     if number == errno.ECANCELED and operation in _REFUSERS:
         text = f"ended by the listener in {_REFUSERS[Operation(operation)]}"
+        if operation == Operation.CONNECT:
+            text = f"closed before it was connected, or {text}"
     elif number == errno.ETIMEDOUT and operation == Operation.CONNECT:
         text = "no answer within the connect timeout"
     elif number == errno.ETIMEDOUT and operation == Operation.ACCEPT:
