@@ -129,7 +129,7 @@ def test_receive_rate() -> None:
 
 
 def test_cross_checks_name_both() -> None:
-    with pytest.raises(ValueError, match=r"low_water \(10\) must be below high_water \(10\)"):
+    with pytest.raises(ValueError, match=r"low_water \(10\) must be below high_water \(10\): give both"):
         make_options({"low_water": 10, "high_water": 10})
     with pytest.raises(ValueError, match=r"high_water .* max_pending \(1,000\)"):
         make_options({"max_pending": 1000})

@@ -237,7 +237,9 @@ class Options:
         check_integer("max_pending_total", self.max_pending_total, 1, TIB, " bytes")
         check_integer("pool_memory", self.pool_memory, MIB, TIB, " bytes")
         if self.low_water >= self.high_water:
-            raise ValueError(f"low_water ({self.low_water:,}) must be below high_water ({self.high_water:,})")
+            raise ValueError(
+                f"low_water ({self.low_water:,}) must be below high_water ({self.high_water:,}): give both"
+            )
         if self.high_water > self.max_pending:
             raise ValueError(f"high_water ({self.high_water:,}) must not be above max_pending ({self.max_pending:,})")
         if self.max_pending > self.max_pending_total:
