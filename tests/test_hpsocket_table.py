@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import ast
-import inspect
 import re
-import ssl
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pytest
-
-import wawo
-from wawo.listener import PARAMETERS
-from wawo.options import OPTION_NAMES
+from words import check
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "hpsocket.md"
 
@@ -123,57 +117,13 @@ def test_where_there_is_none_the_page_says_why() -> None:
     assert [row.theirs for row in ROWS if not row.ours and not row.notes] == []
 
 
-ROOTS: dict[str, list[Any]] = {
-    "server": [wawo.TcpServer],
-    "agent": [wawo.TcpAgent],
-    "client": [wawo.TcpClient],
-    "component": [wawo.TcpServer, wawo.TcpAgent],
-    "conn": [wawo.Connection],
-    "wawo": [wawo],
-    "ssl": [ssl],
-}
-
-
-def attribute(root: Any, path: str) -> Any:
-    for name in path.split("."):
-        root = getattr(root, name)
-        if name == "connection" and isinstance(root, property):
-            root = wawo.Connection
-    return root
-
-
-def keywords(function: Any) -> set[str]:
-    if function is wawo.Listener:
-        return set(PARAMETERS)
-    try:
-        return set(inspect.signature(function).parameters)
-    except ValueError:  # compiled: the stub knows
-        stub = Path(wawo.__file__).with_name("_core") / "_connection.pyi"
-        names = [node for node in ast.walk(ast.parse(stub.read_text())) if isinstance(node, ast.FunctionDef)]
-        given = next(node for node in names if node.name == function.__name__).args
-        return {arg.arg for arg in [*given.posonlyargs, *given.args, *given.kwonlyargs]}
-
-
 @pytest.mark.parametrize("word", WORDS)
 def test_every_word_of_ours_exists(word: str) -> None:
-    """`server.start(sock=)`, `conn.extra`, `max_connections=`, `OnReceive(conn, data)`, `wawo.Pack.flag`."""
-    callback = re.fullmatch(r"(On\w+)\((.*)\)", word)
-    if callback is not None:
-        assert tuple(callback[2].split(", ")) == PARAMETERS[callback[1]]
-        return
-    if word.endswith("="):
-        assert word[:-1] in {*OPTION_NAMES, *inspect.signature(wawo.Component).parameters}
-        return
-    found = re.fullmatch(r"(\w+)\.([\w.]+)(?:\(([\w=, ]*)\))?", word)
-    assert found is not None, word
-    for root in ROOTS[found[1]]:
-        value = attribute(root, found[2])
-        for name in re.findall(r"\w+(?==)", found[3] or ""):
-            assert name in keywords(value), name
+    check(word)
 
 
 def test_words_in_the_text_exist_too() -> None:
     text = "\n".join(line for line in PAGE.read_text(encoding="utf-8").splitlines() if not line.startswith("|"))
     for word in re.findall(r"`((?:server|agent|client|conn|component)\.\w+(?:\(\w+=\))?|\w+=)`", text):
         if word != "name=":
-            test_every_word_of_ours_exists(word)
+            check(word)

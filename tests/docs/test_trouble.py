@@ -1,0 +1,178 @@
+"""The messages on the page about trouble are what the program prints today: each is provoked here."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import re
+import socket
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pages import DOCS, blocks
+from peers import Log, read_all, serving
+
+import wawo
+from wawo.errors import close_error, start_error
+
+PAGE = DOCS / "trouble.md"
+SHOWN = {block.text.rstrip("\n") for block in blocks(PAGE) if block.language == "text"}
+
+
+class Chat(wawo.Listener):
+    def OnReceive(self, conn: wawo.Connection, data: bytes) -> None:
+        raise ZeroDivisionError
+
+
+def started(**options: Any) -> wawo.TcpServer:
+    server = wawo.TcpServer(wawo.Listener(), **options)
+    server.start("127.0.0.1", 0)
+    return server
+
+
+def said(call: Callable[[], object]) -> str:
+    with pytest.raises(Exception) as raised:  # noqa: PT011 (its text is what matters)
+        call()
+    error = raised.value
+    return str(getattr(error, "message", error))
+
+
+def starting() -> Iterator[str]:
+    with started() as server:
+        port = server.address[1]
+        yield said(lambda: wawo.TcpServer(Chat()).start("127.0.0.1", port)).replace(str(port), "5555")
+        yield said(lambda: server.start("127.0.0.1", 0))
+    yield said(lambda: wawo.TcpServer(Chat()).start("192.0.2.1", 5555))
+    for number, host, port in ((errno.EACCES, "0.0.0.0", 80), (errno.EMFILE, "127.0.0.1", 5555)):
+        yield start_error(OSError(number, os.strerror(number)), "listen on", host, port).message
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        port = nobody.getsockname()[1]
+        yield said(lambda: wawo.TcpClient(Chat()).start("127.0.0.1", port)).replace(str(port), "5555")
+    for host, failure in (
+        ("db.internal", close_error(wawo.Operation.CONNECT, errno.EHOSTUNREACH, socket.EAI_NONAME)),
+        ("192.0.2.1", close_error(wawo.Operation.CONNECT, errno.ETIMEDOUT, 0)),
+    ):
+        assert failure is not None
+        yield start_error(failure, "connect to", host, 5555).message
+    yield said(lambda: wawo.TcpAgent(Chat()).connect("127.0.0.1", 5555))
+    yield said(lambda: wawo.TcpServer(Chat()).address)
+
+
+def unix(folder: Path) -> Iterator[str]:
+    path = f"unix:{folder}/app.sock"
+    with wawo.TcpServer(Chat()) as server:
+        server.start(path)
+        yield said(lambda: wawo.TcpServer(Chat()).start(path)).replace(path, "unix:/run/app.sock")
+    yield said(lambda: wawo.TcpClient(Chat()).start(path)).replace(path, "unix:/run/app.sock")
+
+
+def making() -> Iterator[str]:
+    yield said(lambda: wawo.TcpServer(Chat(), max_conections=5))  # type: ignore[call-arg]
+    yield said(lambda: wawo.TcpServer(Chat(), high_water=65_536))
+    with wawo.IoPool(1) as pool:
+        yield said(lambda: wawo.TcpServer(Chat(), io=pool, io_threads=2))
+
+    async def sleepy(self: object, conn: object, data: object) -> None: ...
+
+    def short(self, data): ...  # type: ignore[no-untyped-def]
+
+    for name, body in (("OnRecieve", Chat.OnReceive), ("OnReceive", sleepy), ("OnReceive", short)):
+        kind = type("Chat", (wawo.Listener,), {name: body})
+        yield said(lambda kind=kind: wawo.TcpServer(kind()))
+    yield said(lambda: wawo.TcpServer(Chat))  # type: ignore[arg-type]
+
+
+def calls(conn: wawo.Connection, *what: Callable[[wawo.Connection], object]) -> list[str]:
+    return [said(lambda call=call: call(conn)) for call in what]
+
+
+def calling(framing: wawo.Framing, *what: Callable[[wawo.Connection], object], **options: Any) -> list[str]:
+    """What calls say in a callback of a connection with that framing."""
+    texts: list[str] = []
+    log = Log(OnAccept=lambda conn: texts.extend(calls(conn, *what)) or conn.abort())
+    with serving(log, framing=framing, **options) as server, socket.create_connection(server.address):
+        log.until_count("OnClose")
+    assert log.raised() == []
+    return texts
+
+
+def sending() -> Iterator[str]:
+    small = {"high_water": 1 << 20, "low_water": 0, "max_pending": 1 << 20}
+
+    def fill(conn: wawo.Connection) -> None:
+        conn.send(bytes(1 << 20))
+        conn.send(bytes(65_536))
+
+    yield from calling(wawo.Raw(), fill, **small)
+    with started(**small) as server:
+        yield said(lambda: server.broadcast(bytes(1 << 21)))
+    lines = wawo.Delimited(b"\n", max_size=1000)
+    yield from calling(lines, lambda conn: conn.send(bytes(2000)), lambda conn: conn.send(b"a\nb"))
+    yield from calling(
+        lines, lambda conn: conn.send("x"), lambda conn: conn.component.wait(), lambda conn: conn.fetch(1)
+    )
+    log = Log()
+    with serving(log, framing=wawo.Pull()) as server, socket.create_connection(server.address):
+        yield said(lambda: log.conn().fetch(1))
+
+
+def raising(caplog: pytest.LogCaptureFixture) -> Iterator[str]:
+    with wawo.TcpServer(Chat()) as server, caplog.at_level(logging.ERROR, "wawo"):
+        server.start("127.0.0.1", 0)
+        with socket.create_connection(server.address) as peer:
+            peer.sendall(b"x")
+            assert read_all(peer) == b""
+        server.stop()
+    text = re.search(r"a callback of .*", caplog.text)  # as it was formatted then
+    assert text is not None
+    yield re.sub(r"0x\w+ \('127.0.0.1', \d+\)", "0x200000001 ('127.0.0.1', 60598)", text[0])
+
+
+def ended(data: bytes = b"", listener: Log | None = None, **options: Any) -> str:
+    """How a connection ends that sends this and then closes its side."""
+    log = listener or Log()
+    with serving(log, **options) as server, socket.create_connection(server.address) as peer:
+        peer.sendall(data)
+        if not {"idle_timeout", "connect_timeout"} & set(options):
+            peer.shutdown(socket.SHUT_WR)
+        log.until_count("OnClose")
+    close = next(call for call in log.calls if call.name == "OnClose")
+    operation, error = close.values
+    return f"{operation.name} {errno.errorcode[error]}: {close.conn.error}"
+
+
+def ending() -> Iterator[str]:
+    yield ended(b"abcdef", framing=wawo.Delimited(max_size=2))
+    yield ended(b"abc", framing=wawo.Fixed(4))
+    yield ended(b"abc", listener=Log(OnReceive=lambda conn, data: wawo.HandleResult.ERROR))
+    yield ended(idle_timeout=0.05)
+    yield ended(b"HELLO", proxy_protocol=True)
+    yield ended(b"PROXY", proxy_protocol=True, connect_timeout=0.05)
+    for operation, error in (
+        (wawo.Operation.CONNECT, errno.ECANCELED),
+        (wawo.Operation.SEND, errno.ENOBUFS),
+        (wawo.Operation.CLOSE, errno.ECONNRESET),
+    ):
+        yield f"{operation.name} {errno.errorcode[error]}: {close_error(operation, error, 0)}"
+
+
+def warning() -> Iterator[str]:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        server: object = started()
+        del server
+        pool: object = wawo.IoPool(1)
+        del pool
+    for one in caught:
+        yield re.sub(r"port \d+", "port 5555", str(one.message))
+
+
+def test_every_message_is_printed_so_and_no_other_is_shown(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    told = {*starting(), *unix(tmp_path), *making(), *sending(), *raising(caplog), *ending(), *warning()}
+    assert sorted(told - SHOWN) == []
+    assert sorted(SHOWN - told) == []
