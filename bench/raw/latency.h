@@ -3,6 +3,7 @@
 #define BENCH_LATENCY_H
 
 #include <stdint.h>
+#include <stdio.h>
 
 enum { LATENCY_BITS = 7, LATENCY_STEPS = 1 << LATENCY_BITS, LATENCY_BUCKETS = (64 - LATENCY_BITS) * LATENCY_STEPS };
 
@@ -46,6 +47,18 @@ static inline double latency_at(const struct latency *l, double part)
         }
     }
     return 0;
+}
+
+static inline void latency_report(const struct latency *l)
+{
+    static const struct {
+        const char *name;
+        double part;
+    } shown[] = {{"p50", 0.5}, {"p90", 0.9}, {"p99", 0.99}, {"p999", 0.999}};
+
+    for (unsigned i = 0; i < sizeof shown / sizeof *shown; i++)
+        printf(", \"%s_us\": %.2f", shown[i].name, latency_at(l, shown[i].part) / 1e3);
+    printf(", \"max_us\": %.2f", (double)l->max_ns / 1e3);
 }
 
 #endif

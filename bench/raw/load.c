@@ -2,7 +2,8 @@
  *
  * Modes
  *   pingpong  every connection keeps `depth` messages in flight; k replies are answered by k messages in one send
- *   rate      open loop: messages leave on a fixed schedule, latency counts from the time each was due to leave
+ *   rate      open loop: messages are due on a fixed schedule, latency counts from then, and no reply is waited for; what is
+ *             not answered a moment after the end counts with the age it has then
  *   idle      open, one echo on each, print READY, then silence until stdin closes
  *   connect   connect, one echo, close in both directions; `connections` of them in parallel
  *
@@ -11,32 +12,21 @@
  * The result is one JSON line. Every failed, lost, wrong or early closed connection is in `errors`.
  */
 #define _GNU_SOURCE
-#include <arpa/inet.h>
-#include <errno.h>
+#include "common.h"
+
 #include <getopt.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <poll.h>
 #include <stdbool.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/epoll.h>
-#include <sys/resource.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
-#include "latency.h"
 #include "usage.h"
 
 enum {
-    EVENTS = 1024,
     RECV_BUFFER = 256 * 1024,
     PATTERN_BYTES = 256 * 1024,
     OPENING_MAX = 256,      /* below any listen queue: no SYN is ever dropped and sent again a second later */
     SETUP_SECONDS = 30,
     DRAIN_SECONDS = 5,
+    RATE_DRAIN_SECONDS = 1, /* a server that cannot keep up is known by then */
     AROUND_MAX = 16,
     LOST_MAX = 1000,        /* in connect mode: a dead server must not become an endless loop */
     SOURCES_CONNECT = 64,   /* each gives its own range of ports, TIME_WAIT holds them for a while */
@@ -75,10 +65,6 @@ static struct {
     uint64_t connect, closed, content, lost;
 } errors;
 
-struct usage {
-    uint64_t at, replies, server_cpu, load_cpu, server_waited, load_waited; /* times in ns */
-};
-
 struct window {
     uint64_t opens_at;
     struct usage begin, end;
@@ -97,29 +83,12 @@ static unsigned kinds;    /* different messages in the pattern */
 static int poller;
 static unsigned alive, opening;
 static uint64_t replies, flying_total, source_next;
+static uint64_t due_in_window, unanswered; /* rate: due within the window; without a reply at the end */
 static bool draining;
 static struct window window;
-static struct latency latency;
+static struct latency latency, lateness; /* lateness: of the load itself, from due to handed over */
 static char buffer[RECV_BUFFER];
 static struct sockaddr_in target;
-
-static void die(const char *what)
-{
-    perror(what);
-    exit(1);
-}
-
-static struct usage usage_now(void)
-{
-    return (struct usage){
-        .at = now_ns(),
-        .replies = replies,
-        .server_cpu = cpu_ns(opt.server),
-        .load_cpu = cpu_ns(getpid()),
-        .server_waited = waited_ns(opt.server),
-        .load_waited = waited_ns(getpid()),
-    };
-}
 
 static void make_pattern(void)
 {
@@ -151,12 +120,9 @@ static void make_pattern(void)
     }
 }
 
-static void watch(int operation, struct conn *c, uint32_t interest)
+static void want(struct conn *c, uint32_t interest)
 {
-    struct epoll_event event = {.events = interest, .data.ptr = c};
-
-    if (epoll_ctl(poller, operation, c->fd, &event) != 0)
-        die("epoll_ctl");
+    watch(poller, EPOLL_CTL_MOD, c->fd, interest, (epoll_data_t){.ptr = c});
 }
 
 static void forget(struct conn *c)
@@ -191,7 +157,7 @@ static bool flush(struct conn *c)
                 return false;
             }
             if (!c->wants_out)
-                watch(EPOLL_CTL_MOD, c, EPOLLIN | EPOLLOUT);
+                want(c, EPOLLIN | EPOLLOUT);
             c->wants_out = true;
             return true;
         }
@@ -201,7 +167,7 @@ static bool flush(struct conn *c)
             c->out_at -= kinds * message;
     }
     if (c->wants_out)
-        watch(EPOLL_CTL_MOD, c, EPOLLIN);
+        want(c, EPOLLIN);
     c->wants_out = false;
     return true;
 }
@@ -290,7 +256,7 @@ static void begin(struct conn *c)
         lose(c, &errors.connect);
         return;
     }
-    watch(EPOLL_CTL_ADD, c, EPOLLIN);
+    watch(poller, EPOLL_CTL_ADD, c->fd, EPOLLIN, (epoll_data_t){.ptr = c});
     put(c, 1);
 }
 
@@ -353,15 +319,18 @@ static void on_pingpong(struct conn *c, uint32_t events)
         put(c, (unsigned)count);
 }
 
-/* When message n of a connection was due: the schedule goes round over all connections. */
-static uint64_t due_ns(uint64_t start, const struct conn *c, uint64_t n)
-{
-    uint64_t index = n * opt.connections + (uint64_t)(c - conns);
+static uint64_t schedule_start;
 
-    return start + (uint64_t)((double)index * 1e9 / opt.rate);
+static uint64_t schedule_ns(uint64_t index)
+{
+    return schedule_start + (uint64_t)((double)index * 1e9 / opt.rate);
 }
 
-static uint64_t schedule_start;
+/* When message n of a connection was due: the schedule goes round over all connections. */
+static uint64_t due_ns(const struct conn *c, uint64_t n)
+{
+    return schedule_ns(n * opt.connections + (uint64_t)(c - conns));
+}
 
 static void on_rate(struct conn *c, uint32_t events)
 {
@@ -377,7 +346,7 @@ static void on_rate(struct conn *c, uint32_t events)
         return;
     now = now_ns();
     for (int i = 0; i < count; i++) {
-        uint64_t due = due_ns(schedule_start, c, c->replies++);
+        uint64_t due = due_ns(c, c->replies++);
 
         if (due >= window.opens_at)
             latency_add(&latency, now - due);
@@ -416,10 +385,8 @@ static void on_connect(struct conn *c, uint32_t events)
 static int poll_once(void (*handle)(struct conn *, uint32_t), int timeout_ms)
 {
     static struct epoll_event events[EVENTS];
-    int count = epoll_wait(poller, events, EVENTS, timeout_ms);
+    int count = wait_events(poller, events, timeout_ms);
 
-    if (count < 0 && errno != EINTR)
-        die("epoll_wait");
     for (int i = 0; i < count; i++)
         handle(events[i].data.ptr, events[i].events);
     return count;
@@ -433,10 +400,10 @@ static uint64_t failures(void)
 static void window_step(uint64_t now)
 {
     if (!window.open && !window.done && now >= window.opens_at) {
-        window.begin = usage_now();
+        window.begin = usage_now(opt.server, replies);
         window.open = true;
     } else if (window.open && now >= window.begin.at + (uint64_t)(opt.seconds * 1e9)) {
-        window.end = usage_now();
+        window.end = usage_now(opt.server, replies);
         window.open = false;
         window.done = true;
     }
@@ -456,14 +423,13 @@ static void open_all(void)
     errors.connect += opening + (opt.connections - next);
 }
 
-static void drain(void (*handle)(struct conn *, uint32_t))
+static void drain(void (*handle)(struct conn *, uint32_t), unsigned seconds)
 {
-    uint64_t deadline = now_ns() + DRAIN_SECONDS * 1000000000ull;
+    uint64_t deadline = now_ns() + seconds * 1000000000ull;
 
     draining = true;
     while (flying_total > 0 && now_ns() < deadline)
         poll_once(handle, 100);
-    errors.lost += flying_total;
 }
 
 static void run_pingpong(void)
@@ -484,12 +450,31 @@ static void run_pingpong(void)
         poll_once(on_pingpong, 10);
         window_step(now_ns());
     }
-    drain(on_pingpong);
+    drain(on_pingpong, DRAIN_SECONDS);
+    errors.lost += flying_total;
+}
+
+/* Hands over what is due from message `index` on, but so much at most that replies are not kept waiting; returns the next. */
+static uint64_t send_due(uint64_t index, uint64_t now)
+{
+    uint64_t due, last = index + EVENTS;
+
+    for (; index < last && (due = schedule_ns(index)) <= now; index++) {
+        struct conn *c = &conns[index % opt.connections];
+
+        if (due >= window.opens_at) {
+            latency_add(&lateness, now_ns() - due);
+            due_in_window++;
+        }
+        if (c->phase == OPEN)
+            put(c, 1);
+    }
+    return index;
 }
 
 static void run_rate(void)
 {
-    uint64_t issued = 0;
+    uint64_t index = 0;
 
     schedule_start = now_ns();
     window.opens_at = schedule_start + (uint64_t)(opt.warmup * 1e9);
@@ -497,18 +482,15 @@ static void run_rate(void)
         uint64_t now = now_ns();
 
         window_step(now);
-        for (; schedule_start + (uint64_t)((double)issued * 1e9 / opt.rate) <= now; issued++) {
-            struct conn *c = &conns[issued % opt.connections];
-
-            if (c->phase == OPEN)
-                put(c, 1);
-        }
+        if (!window.done)
+            index = send_due(index, now);
         poll_once(on_rate, 0); /* spins: a sleep would be late by more than what is measured */
     }
-    drain(on_rate);
-    for (unsigned i = 0; i < opt.connections; i++) /* what never came back was at least this late */
+    drain(on_rate, RATE_DRAIN_SECONDS);
+    unanswered = flying_total;
+    for (unsigned i = 0; i < opt.connections; i++) /* they are at least that late */
         for (unsigned k = 0; k < conns[i].flying; k++)
-            latency_add(&latency, now_ns() - due_ns(schedule_start, &conns[i], conns[i].replies + k));
+            latency_add(&latency, now_ns() - due_ns(&conns[i], conns[i].replies + k));
 }
 
 static void run_connect(void)
@@ -551,22 +533,6 @@ static void run_idle(void)
     }
 }
 
-static void report_window(const struct usage *begin, const struct usage *end)
-{
-    double wall = (double)(end->at - begin->at);
-    double count = (double)(end->replies - begin->replies);
-    double cpu = (double)(end->server_cpu - begin->server_cpu);
-
-    printf(", \"seconds\": %.4f, \"messages\": %.0f, \"per_second\": %.1f", wall / 1e9, count, count / wall * 1e9);
-    printf(", \"load_busy\": %.4f, \"load_waited\": %.4f", (double)(end->load_cpu - begin->load_cpu) / wall,
-           (double)(end->load_waited - begin->load_waited) / wall);
-    if (opt.server != 0 && count > 0)
-        printf(", \"server_busy\": %.4f, \"server_waited\": %.4f, \"cpu_us\": %.5f", cpu / wall,
-               (double)(end->server_waited - begin->server_waited) / wall, cpu / 1e3 / count);
-    printf(", \"p50_us\": %.2f, \"p99_us\": %.2f, \"p999_us\": %.2f, \"max_us\": %.2f", latency_at(&latency, 0.5) / 1e3,
-           latency_at(&latency, 0.99) / 1e3, latency_at(&latency, 0.999) / 1e3, (double)latency.max_ns / 1e3);
-}
-
 static void report(double setup_seconds)
 {
     printf("{\"mode\": \"%s\", \"connections\": %u, \"depth\": %u, \"size\": %zu, \"header\": %u", mode_names[opt.mode],
@@ -576,7 +542,10 @@ static void report(double setup_seconds)
            (unsigned long long)errors.connect, (unsigned long long)errors.closed, (unsigned long long)errors.content,
            (unsigned long long)errors.lost);
     if (window.done)
-        report_window(&window.begin, &window.end);
+        usage_report(&window.begin, &window.end, 1, &latency);
+    if (opt.mode == RATE && window.done)
+        printf(", \"rate\": %.1f, \"due\": %llu, \"unanswered\": %llu, \"late_p99_us\": %.2f", opt.rate,
+               (unsigned long long)due_in_window, (unsigned long long)unanswered, latency_at(&lateness, 0.99) / 1e3);
     printf("}\n");
     fflush(stdout);
 }
@@ -671,29 +640,23 @@ static void read_options(int argc, char **argv)
         die_usage();
     if (opt.sources == 0)
         opt.sources = opt.mode == CONNECT ? SOURCES_CONNECT : 1 + opt.connections / CONNECTIONS_PER_SOURCE;
-    target = (struct sockaddr_in){.sin_family = AF_INET, .sin_port = htons((uint16_t)opt.port)};
-    if (inet_pton(AF_INET, opt.host, &target.sin_addr) != 1)
-        die_usage();
+    target = address_of(opt.host, opt.port);
 }
 
 int main(int argc, char **argv)
 {
-    struct rlimit limit;
     uint64_t start = now_ns();
     double setup;
 
     read_options(argc, argv);
-    if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
-        limit.rlim_cur = limit.rlim_max;
-        setrlimit(RLIMIT_NOFILE, &limit);
-    }
+    raise_fd_limit();
     if (opt.mode != IDLE) /* whatever happens, this process ends */
         alarm((unsigned)(SETUP_SECONDS + opt.warmup + opt.seconds + DRAIN_SECONDS + 10));
     make_pattern();
     conns = calloc(opt.connections, sizeof *conns);
-    poller = epoll_create1(EPOLL_CLOEXEC);
-    if (conns == NULL || poller < 0)
-        die("set-up");
+    if (conns == NULL)
+        die("calloc");
+    poller = open_poller();
     if (opt.mode != CONNECT)
         open_all();
     setup = (double)(now_ns() - start) / 1e9;

@@ -7,6 +7,9 @@
 #include <stdio.h>
 #include <sys/types.h>
 #include <time.h>
+#include <unistd.h>
+
+#include "latency.h"
 
 static inline uint64_t clock_ns(clockid_t clock)
 {
@@ -57,6 +60,39 @@ static inline uint64_t waited_ns(pid_t pid)
     }
     closedir(tasks);
     return sum;
+}
+
+struct usage {
+    uint64_t at, count, server_cpu, load_cpu, server_waited, load_waited; /* times in ns */
+};
+
+/* `count` is what was done so far; `server` may be 0: then nothing is known of it. */
+static inline struct usage usage_now(pid_t server, uint64_t count)
+{
+    return (struct usage){
+        .at = now_ns(),
+        .count = count,
+        .server_cpu = cpu_ns(server),
+        .load_cpu = cpu_ns(getpid()),
+        .server_waited = server == 0 ? 0 : waited_ns(server),
+        .load_waited = waited_ns(getpid()),
+    };
+}
+
+/* The members of the result that every load has; one count is so many messages. */
+static inline void usage_report(const struct usage *begin, const struct usage *end, double messages,
+                                const struct latency *latency)
+{
+    double wall = (double)(end->at - begin->at), cpu = (double)(end->server_cpu - begin->server_cpu);
+    double count = (double)(end->count - begin->count) * messages;
+
+    printf(", \"seconds\": %.4f, \"messages\": %.0f, \"per_second\": %.1f", wall / 1e9, count, count / wall * 1e9);
+    printf(", \"load_busy\": %.4f, \"load_waited\": %.4f", (double)(end->load_cpu - begin->load_cpu) / wall,
+           (double)(end->load_waited - begin->load_waited) / wall);
+    if (cpu > 0 && count > 0)
+        printf(", \"server_busy\": %.4f, \"server_waited\": %.4f, \"cpu_us\": %.5f", cpu / wall,
+               (double)(end->server_waited - begin->server_waited) / wall, cpu / 1e3 / count);
+    latency_report(latency);
 }
 
 #endif
