@@ -139,19 +139,42 @@ def test_demo() -> None:
     assert done.stderr == ""
 
 
-def test_bench_outside_of_a_checkout(tmp_path: Path) -> None:
-    done = shell("-m", "wawo", "bench", cwd=tmp_path)
-    assert done.returncode == 1
-    (line,) = done.stderr.splitlines()
-    assert "bench/run.py of a source checkout" in line
+def test_bench_outside_of_a_checkout(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(cli, "__file__", str(tmp_path / "site-packages" / "wawo" / "cli.py"))
+    assert cli.main(["bench"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "bench/run.py of a source checkout (they are in the sdist, not in the wheel)" in line
+
+
+def checkout_with_a_bench(folder: Path, script: str) -> Path:
+    (folder / "wawo" / "_core").mkdir(parents=True)
+    (folder / "bench").mkdir()
+    (folder / "bench" / "run.py").write_text(script)
+    return folder
 
 
 def test_bench_runs_the_script_of_the_checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    inner = tmp_path / "docs"
-    (tmp_path / "wawo" / "_core").mkdir(parents=True)
+    script = "import sys; sys.exit(0 if sys.argv[1:] == ['--list', 'x'] else 3)"
+    inner = checkout_with_a_bench(tmp_path, script) / "docs"
     inner.mkdir()
-    (tmp_path / "bench").mkdir()
-    (tmp_path / "bench" / "run.py").write_text("import sys; sys.exit(0 if sys.argv[1:] == ['--list', 'x'] else 3)")
     monkeypatch.chdir(inner)
     assert cli.main(["bench", "--list", "x"]) == 0
     assert cli.main(["bench"]) == 3
+
+
+def test_bench_of_a_package_that_runs_in_its_checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    script = "import os, sys; sys.exit(os.environ['PYTHONPATH'].split(os.pathsep)[0] != sys.argv[1])"
+    checkout = checkout_with_a_bench(tmp_path / "checkout", script)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(cli, "__file__", str(checkout / "wawo" / "cli.py"))
+    assert cli.main(["bench", str(checkout)]) == 0
+    assert cli.main(["bench", "elsewhere"]) == 1
+
+
+def test_bench_leaves_the_interrupt_to_the_script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    script = "import os, signal, sys; os.kill(os.getppid(), signal.SIGINT); sys.exit(130)"
+    monkeypatch.chdir(checkout_with_a_bench(tmp_path, script))
+    assert cli.main(["bench"]) == 130

@@ -158,13 +158,24 @@ def _echo(arguments: argparse.Namespace) -> int:
 
 
 def _bench(arguments: argparse.Namespace) -> int:
-    here = Path.cwd()
-    for folder in (here, *here.parents):
+    installed = Path(__file__).resolve().parent.parent
+    for folder in (Path.cwd(), *Path.cwd().parents, installed):
         script = folder / "bench" / "run.py"
         if script.is_file() and (folder / "wawo" / "_core").is_dir():
-            return subprocess.run([sys.executable, str(script), *arguments.rest], check=False).returncode
-    print("wawo: the benchmarks are bench/run.py of a source checkout: run `wawo bench` inside one", file=sys.stderr)
-    return FAILED
+            break
+    else:
+        text = "the benchmarks are bench/run.py of a source checkout (they are in the sdist, not in the wheel): "
+        print(f"wawo: {text}run `wawo bench` inside one", file=sys.stderr)
+        return FAILED
+    environment = dict(os.environ)
+    if folder == installed:  # built in place: the servers shall find this very package
+        environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(folder), os.environ.get("PYTHONPATH")]))
+    before = signal.signal(signal.SIGINT, lambda *_: None)  # Ctrl-C is for the bench, which keeps what it has
+    try:
+        command = [sys.executable, str(script), *arguments.rest]
+        return subprocess.run(command, check=False, env=environment).returncode
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Compiles the two C programs into a cache that is keyed by their source."""
+"""Compiles the C programs into a cache that is keyed by their source."""
 
 from __future__ import annotations
 

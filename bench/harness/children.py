@@ -27,6 +27,11 @@ _libc = ctypes.CDLL(None, use_errno=True)
 _running: set[subprocess.Popen[str]] = set()
 
 
+def environment() -> dict[str, str]:
+    """For servers: they import what lies beside them."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONSAFEPATH"}
+
+
 def _before_exec(cpus: Iterable[int]) -> Callable[[], None]:
     chosen = set(cpus)
 
@@ -62,6 +67,7 @@ class Child:
             stdout=subprocess.PIPE,
             stderr=self._errors,
             text=True,
+            env=environment(),
             preexec_fn=_before_exec(cpus),
         )
         _running.add(self.process)

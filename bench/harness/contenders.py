@@ -6,10 +6,23 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.harness.children import environment
+
 RIVALS = Path(__file__).resolve().parent.parent / "rivals"
-NAMES = ("raw", "uvloop", "wawo", "asyncio", "aiofastnet")
-DEFAULT = ("raw", "uvloop", "wawo")
 PROBE_SECONDS = 30
+
+# name: the echo server and what tells it which library; none for raw C
+SCRIPTS: dict[str, tuple[str, ...]] = {
+    "raw": (),
+    "uvloop": ("aio_server.py", "--loop", "uvloop"),
+    "wawo": ("wawo_server.py",),
+    "aiofastnet": ("aio_server.py", "--loop", "aiofastnet"),
+    "asyncio": ("aio_server.py", "--loop", "asyncio"),
+    "gevent": ("gevent_server.py",),
+    "trio": ("trio_server.py",),
+}
+NAMES = tuple(SCRIPTS)
+MAIN = ("raw", "uvloop", "wawo")  # measured in every round, the others in as many as the settings say
 
 
 @dataclass(frozen=True)
@@ -31,15 +44,16 @@ class Contender:
 RAW = Contender("raw")
 UVLOOP = Contender("uvloop")
 WAWO = Contender("wawo")
-ASYNCIO = Contender("asyncio")
 AIOFASTNET = Contender("aiofastnet")
-EVERYBODY = (RAW, UVLOOP, WAWO, ASYNCIO, AIOFASTNET)
+ASYNCIO = Contender("asyncio")
+GEVENT = Contender("gevent")
+TRIO = Contender("trio")
+EVERYBODY = (RAW, UVLOOP, WAWO, AIOFASTNET, ASYNCIO, GEVENT, TRIO)
 
 
 def _script(python: str, base: str) -> list[str]:
-    if base == "wawo":
-        return [python, str(RIVALS / "wawo_server.py")]
-    return [python, str(RIVALS / "aio_server.py"), "--loop", base]
+    script, *words = SCRIPTS[base]
+    return [python, str(RIVALS / script), *words]
 
 
 @dataclass(frozen=True)
@@ -54,7 +68,11 @@ def probe(python: str, base: str) -> Availability:
         return Availability()
     try:
         done = subprocess.run(
-            [*_script(python, base), "--probe"], capture_output=True, text=True, timeout=PROBE_SECONDS
+            [*_script(python, base), "--probe"],
+            capture_output=True,
+            text=True,
+            timeout=PROBE_SECONDS,
+            env=environment(),
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         return Availability(reason=str(error))

@@ -1,30 +1,31 @@
-"""Tables for people and one JSON file for programs."""
+"""Tables for people, live and at the end; what of them goes into the JSON."""
 
 from __future__ import annotations
 
-import json
-import statistics
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
+from bench.harness import stats
 from bench.harness.contenders import RAW, UVLOOP, Availability
 from bench.harness.errors import BenchError
 from bench.harness.measure import Bar, CaseResult, Scenario
 
 try:
     from rich.box import SIMPLE_HEAD
-    from rich.console import Console
+    from rich.console import Console, Group
     from rich.live import Live
     from rich.markup import escape
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+    from rich.progress import TimeRemainingColumn as Remaining
     from rich.table import Table
-    from rich.text import Text
 except ImportError as error:
     raise BenchError("the bench shows its results with rich: pip install rich") from error
 
 WIDTH = 150  # at least: figures cut to fit a narrow terminal would be worth nothing
 ROUNDS_FOR_A_VERDICT = 3
 PERCENTILES = (("p50", "p50_us"), ("p99", "p99_us"), ("p99.9", "p999_us"))
+NOT_KEPT = {"mode", "connections", "depth", "size", "header", "burst", "setup_seconds", "error_detail", "alone"}
+NOT_KEPT |= {"seconds", "server_waited", "load_waited"}
 
 
 def make_console() -> Console:
@@ -32,18 +33,36 @@ def make_console() -> Console:
     return Console(highlight=False, width=WIDTH) if console.width < WIDTH else console
 
 
-class Progress:
-    """One line that says what runs now; without a terminal it stays silent between the tables."""
+class Show:
+    """How far the run is and the table that grows; without a terminal it stays silent between the finished tables."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, total: int) -> None:
+        columns = (
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            Remaining(),
+            TextColumn(""),
+        )
+        self._bar = Progress(*columns, TextColumn("{task.description}"), auto_refresh=False)
+        self._task = self._bar.add_task("", total=total)
+        self._scenario = ""
         # no refresh thread: children are forked here, and a fork beside other threads is asking for trouble
         self._live = Live(console=console, auto_refresh=False, transient=True) if console.is_terminal else None
         if self._live is not None:
             self._live.start()
 
-    def __call__(self, text: str) -> None:
+    def begin(self, scenario: Scenario) -> None:
+        self._scenario = scenario.name
+
+    def measuring(self, result: CaseResult, what: str) -> None:
         if self._live is not None:
-            self._live.update(Text(text), refresh=True)
+            self._bar.update(self._task, description=f"{self._scenario}: {what}")
+            self._live.update(Group(case_table(result), self._bar), refresh=True)
+
+    def measured(self) -> None:
+        self._bar.advance(self._task)
 
     def stop(self) -> None:
         if self._live is not None:
@@ -60,17 +79,18 @@ def _ratio(value: float | None) -> str:
     return "" if value is None else f"{value:.2f}"
 
 
-def _spread(values: Sequence[float]) -> str:
-    if not values:
+def _spread(series: stats.Series) -> str:
+    found = stats.spread(series)
+    if found is None:
         return ""
-    digits = 3 if statistics.median(values) < 10 else 1
-    return f"{statistics.median(values):.{digits}f} ({min(values):.{digits}f}-{max(values):.{digits}f})"
+    digits = 3 if found.median < 10 else 1
+    return f"{found.median:.{digits}f} ({found.low:.{digits}f}-{found.high:.{digits}f})"
 
 
 def _row(result: CaseResult, name: str, ratios: Sequence[str]) -> list[str]:
     rate = result.median(name, "per_second")
     server, load = result.median(name, "server_busy"), result.median(name, "load_busy")
-    row = [name, f"{rate:,.0f}" if rate is not None else "", _spread(result.values(name, "cpu_us"))]
+    row = [name, f"{rate:,.0f}" if rate is not None else "", _spread(result.series(name, "cpu_us"))]
     row += [_ratio(result.ratio(name, other, "cpu_us")) for other in ratios]
     if UVLOOP.name in ratios:
         row.append(_ratio(result.ratio(name, UVLOOP.name, "per_second")))
@@ -79,17 +99,23 @@ def _row(result: CaseResult, name: str, ratios: Sequence[str]) -> list[str]:
     for column in result.case.columns:
         value = result.median(name, column.key)
         row.append("" if value is None else column.form.format(value))
+    return [*row, "; ".join(_notes(result, name))]
+
+
+def _notes(result: CaseResult, name: str) -> list[str]:
     notes = [escape(result.problems[name])] if name in result.problems else []
     if result.errors(name):
         notes.append(f"[bold red]{result.errors(name)} errors[/]")
+    if result.median(name, "overloaded"):
+        notes.append("[red]overloaded[/]")
     if result.disturbed(name):
-        notes.append(f"disturbed in {result.disturbed(name)} of {len(result.samples[name])}")
-    return [*row, "; ".join(notes)]
+        notes.append(f"disturbed in {result.disturbed(name)} of {len(result.values(name, 'cpu_us'))}")
+    return notes
 
 
 def case_table(result: CaseResult) -> Table:
     ratios = [c.name for c in (RAW, UVLOOP) if result.values(c.name, "cpu_us")]
-    table = Table(title=result.case.title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table = Table(title=result.case.name, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("server", no_wrap=True)
     table.add_column("msgs/s", justify="right", no_wrap=True)
     table.add_column("CPU µs/msg", justify="right", no_wrap=True)
@@ -143,20 +169,13 @@ def scenario_json(scenario: Scenario, results: Sequence[CaseResult], bars: Seque
 
 
 def _case_json(result: CaseResult) -> dict[str, Any]:
-    servers = {}
+    servers: dict[str, Any] = {}
     for name, samples in result.samples.items():
+        keys = {key: None for sample in samples if sample is not None for key in sample if key not in NOT_KEPT}
         servers[name] = {
             "problem": result.problems.get(name),
-            "errors": result.errors(name),
             "disturbed": result.disturbed(name),
-            "cpu_us": result.median(name, "cpu_us"),
-            "per_second": result.median(name, "per_second"),
-            "cpu_ratio_raw": result.ratio(name, RAW.name, "cpu_us"),
-            "cpu_ratio_uvloop": result.ratio(name, UVLOOP.name, "cpu_us"),
-            "samples": samples,
+            "samples": {key: [stats.rounded(value) for value in result.series(name, key)] for key in keys},
         }
-    return {"title": result.case.title, "load": result.case.load, "pinned": result.case.pinned, "servers": servers}
-
-
-def write_json(path: Path, content: dict[str, Any]) -> None:
-    path.write_text(json.dumps(content, indent=1) + "\n")
+    case = result.case
+    return {"title": case.name, "load": case.load, "counts": case.counts, "pinned": case.pinned, "servers": servers}

@@ -1,21 +1,15 @@
 """The asyncio echo server, on asyncio itself, uvloop or aiofastnet.
 
 The same Protocol code on each. `--framing length` is the usual Python way: keep bytes, unpack the header, one call and
-one write for each message.
+one write for each message. With `--joined` the answers to what one read brought leave in one write.
 """
 
 from __future__ import annotations
 
-import argparse
 import asyncio
-import importlib
-import resource
-import struct
-import threading
-from collections.abc import Callable
 from typing import cast
 
-HEADER = struct.Struct("!I")
+from shared import ASYNCIO_LOOPS, HEADER, answer_all, begin, on_message, options_of_a_server, run_asyncio
 
 
 class RawEcho(asyncio.Protocol):
@@ -46,59 +40,36 @@ class FramedEcho(RawEcho):
             end = at + HEADER.size + length
             if end > total:
                 break
-            self.on_message(data[at + HEADER.size : end])
+            self.transport.write(on_message(data[at + HEADER.size : end]))
             at = end
         self.rest = data[at:]
 
-    def on_message(self, payload: bytes) -> None:
-        self.transport.write(HEADER.pack(len(payload)) + payload)
+
+class JoinedEcho(FramedEcho):
+    __slots__ = ()
+
+    def data_received(self, data: bytes) -> None:
+        answers, self.rest = answer_all(self.rest + data if self.rest else data)
+        if answers:
+            self.transport.write(answers)
 
 
-def burn() -> None:
-    n = 0
-    while True:
-        n = (n * 31 + 7) & 0xFFFF
-
-
-def loop_factory(name: str) -> Callable[[], asyncio.AbstractEventLoop]:
-    if name == "uvloop":
-        import uvloop
-
-        return uvloop.new_event_loop  # type: ignore[no-any-return]
-    if name == "aiofastnet":
-        import aiofastnet
-
-        return aiofastnet.loop_factory()  # type: ignore[no-any-return]
-    return asyncio.new_event_loop
-
-
-async def serve(host: str, port: int, framing: str) -> None:
+async def serve(protocol: type[asyncio.Protocol], host: str, port: int) -> None:
     loop = asyncio.get_running_loop()
-    protocol = FramedEcho if framing == "length" else RawEcho
     server = await loop.create_server(protocol, host, port, backlog=4096)
     print("PORT", server.sockets[0].getsockname()[1], flush=True)
     await asyncio.Event().wait()
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--port", type=int, default=0)
-    parser.add_argument("--framing", choices=("raw", "length"), default="raw")
-    parser.add_argument("--loop", choices=("asyncio", "uvloop", "aiofastnet"), default="asyncio")
-    parser.add_argument("--burn", action="store_true", help="run a CPU-bound Python thread beside the loop")
-    parser.add_argument("--probe", action="store_true", help="print the version and exit")
+    parser = options_of_a_server(__doc__, "raw", "length")
+    parser.add_argument("--loop", choices=ASYNCIO_LOOPS, default="asyncio")
+    parser.add_argument("--joined", action="store_true", help="one write for the answers to one read")
     options = parser.parse_args()
-    if options.probe:
-        module = importlib.import_module(options.loop)
-        print("VERSION", getattr(module, "__version__", ""))
-        return
-    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    if options.burn:
-        threading.Thread(target=burn, daemon=True).start()
-    loop = loop_factory(options.loop)()
-    loop.run_until_complete(serve(options.host, options.port, options.framing))
+    begin(options, options.loop)
+    framed = JoinedEcho if options.joined else FramedEcho
+    protocol = framed if options.framing == "length" else RawEcho
+    run_asyncio(options.loop, serve(protocol, options.host, options.port))
 
 
 if __name__ == "__main__":

@@ -4,41 +4,36 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import resource
 import threading
 from typing import Any
 
-import wawo
+from shared import ASYNCIO_LOOPS, BACKLOG, allow_files, gevent_listener, run_asyncio, serve_trio
 
 
-class Caster(wawo.Listener):
+def serve_wawo(options: argparse.Namespace, message: bytes) -> None:
     """Casts in the callback, or wakes a thread that does."""
+    import wawo
 
-    def __init__(self, burst: int, message: bytes, threaded: bool) -> None:
-        self.burst = burst
-        self.message = message
-        self.turns = threading.Semaphore(0) if threaded else None
-        self.server = wawo.TcpServer(self, max_connections=20000)
+    turns = threading.Semaphore(0)
 
-    def cast(self) -> None:
-        for _ in range(self.burst):
-            self.server.broadcast(self.message)
+    def cast() -> None:
+        for _ in range(options.burst):
+            server.broadcast(message)
 
-    def OnReceive(self, conn: wawo.Connection, data: Any) -> None:
-        for _ in data:
-            if self.turns is None:
-                self.cast()
-            else:
-                self.turns.release()
+    class Caster(wawo.Listener):
+        def OnReceive(self, conn: wawo.Connection, data: Any) -> None:
+            for _ in data:
+                if options.threaded:
+                    turns.release()
+                else:
+                    cast()
 
-    def serve(self, port: int) -> None:
-        self.server.start("127.0.0.1", port)
-        print("PORT", self.server.address[1], flush=True)
-        if self.turns is None:
-            self.server.wait()
-        else:
-            while self.turns.acquire():
-                self.cast()
+    server = wawo.TcpServer(Caster(), max_connections=20000)
+    server.start("127.0.0.1", options.port)
+    print("PORT", server.address[1], flush=True)
+    while options.threaded and turns.acquire():
+        cast()
+    server.wait()
 
 
 class Side(asyncio.Protocol):
@@ -62,34 +57,69 @@ class Side(asyncio.Protocol):
                 transport.write(message)
 
 
-async def serve(port: int, burst: int, message: bytes) -> None:
+async def serve_asyncio(options: argparse.Namespace, message: bytes) -> None:
     everybody: dict[Side, Any] = {}
     server = await asyncio.get_running_loop().create_server(
-        lambda: Side(everybody, burst, message), "127.0.0.1", port, backlog=4096
+        lambda: Side(everybody, options.burst, message), "127.0.0.1", options.port, backlog=BACKLOG
     )
     print("PORT", server.sockets[0].getsockname()[1], flush=True)
     await server.serve_forever()
 
 
+def serve_gevent(options: argparse.Namespace, message: bytes) -> None:
+    from gevent.server import StreamServer
+
+    everybody: dict[Any, Any] = {}
+
+    def side(sock: Any, address: object) -> None:
+        everybody[sock] = sock.sendall
+        try:
+            while data := sock.recv(64):
+                for _ in range(len(data) * options.burst):
+                    for send in list(everybody.values()):
+                        send(message)
+        except OSError:
+            pass
+        finally:
+            del everybody[sock]
+
+    StreamServer(gevent_listener("127.0.0.1", options.port), side).serve_forever()
+
+
+def run_trio(options: argparse.Namespace, message: bytes) -> None:
+    import trio
+
+    everybody: dict[Any, Any] = {}
+
+    async def side(stream: Any) -> None:
+        everybody[stream] = stream.send_all
+        try:
+            while data := await stream.receive_some(64):
+                for _ in range(len(data) * options.burst):
+                    for send in list(everybody.values()):
+                        await send(message)
+        except trio.BrokenResourceError:
+            pass
+        finally:
+            del everybody[stream]
+
+    trio.run(serve_trio, side, "127.0.0.1", options.port)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--loop", choices=("wawo", "uvloop", "asyncio"), required=True)
+    parser.add_argument("--loop", choices=("wawo", "gevent", "trio", *ASYNCIO_LOOPS), required=True)
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--burst", type=int, default=1)
     parser.add_argument("--size", type=int, default=64)
     parser.add_argument("--threaded", action="store_true", help="wawo: cast from a Python thread, not in the callback")
     options = parser.parse_args()
-    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    allow_files()
     message = b"x" * options.size
-    if options.loop == "wawo":
-        Caster(options.burst, message, options.threaded).serve(options.port)
-    elif options.loop == "uvloop":
-        import uvloop
-
-        uvloop.run(serve(options.port, options.burst, message))
+    if options.loop in ASYNCIO_LOOPS:
+        run_asyncio(options.loop, serve_asyncio(options, message))
     else:
-        asyncio.run(serve(options.port, options.burst, message))
+        {"wawo": serve_wawo, "gevent": serve_gevent, "trio": run_trio}[options.loop](options, message)
 
 
 if __name__ == "__main__":

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
-import resource
-import threading
 from typing import Any
 
+from shared import begin, options_of_a_server
+
 import wawo
+from wawo._core import ENGINE
 
 
 class Echo(wawo.Listener):
@@ -60,30 +60,13 @@ FRAMINGS: dict[str, Any] = {
 }
 
 
-def burn() -> None:
-    n = 0
-    while True:
-        n = (n * 31 + 7) & 0xFFFF
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--port", type=int, default=0)
-    parser.add_argument("--framing", choices=tuple(FRAMINGS), default="raw")
+    parser = options_of_a_server(__doc__, *FRAMINGS)
     parser.add_argument("--threads", type=int, default=1, help="loops")
     parser.add_argument("--view", action="store_true", help="deliver memoryviews instead of bytes")
     parser.add_argument("--idle-timeout", type=float, help="seconds")
-    parser.add_argument("--burn", action="store_true", help="run a CPU-bound Python thread beside the loops")
-    parser.add_argument("--probe", action="store_true", help="print the version and exit")
     options = parser.parse_args()
-    if options.probe:
-        print("VERSION", getattr(wawo, "__version__", ""))
-        return
-    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    if options.burn:
-        threading.Thread(target=burn, daemon=True).start()
+    begin(options, "wawo", "" if ENGINE == "native" else f"({ENGINE} engine)")
     server = wawo.TcpServer(
         PullEcho() if options.framing == "pull" else Echo(),
         framing=FRAMINGS[options.framing],

@@ -10,14 +10,29 @@ from bench.scenarios import (
     framed,
     framings,
     idle,
-    large,
+    latency,
     pingpong,
     pipeline,
     sendfile,
     silent,
+    sizes,
     threads,
 )
 
 # connect comes last: its thousands of closed connections keep kernel timers busy for a minute
-_ORDER = (pingpong, pipeline, framed, framings, large, fanout, sendfile, forwarder, idle, silent, threads, connect)
+_ORDER = (
+    pingpong,
+    pipeline,
+    framed,
+    framings,
+    sizes,
+    latency,
+    fanout,
+    sendfile,
+    forwarder,
+    idle,
+    silent,
+    threads,
+    connect,
+)
 ALL: dict[str, Scenario] = {module.SCENARIO.name: module.SCENARIO for module in _ORDER}

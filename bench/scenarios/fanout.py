@@ -7,12 +7,12 @@ from pathlib import Path
 
 from bench.harness import build
 from bench.harness.children import Server, run_load
-from bench.harness.contenders import ASYNCIO, RAW, UVLOOP, WAWO, Contender
+from bench.harness.contenders import EVERYBODY, RAW, UVLOOP, WAWO, Contender
 from bench.harness.measure import Bar, Bench, Case, CaseResult, Sample, Scenario
 
 CASTER = Path(__file__).resolve().parent.parent / "rivals" / "caster.py"
 THREADED = Contender("wawo", "wawo, thread", ("--threaded",))
-EVERYBODY = (RAW, UVLOOP, WAWO, THREADED, ASYNCIO)
+CASTERS = (*EVERYBODY, THREADED)
 RAW_LIMIT = 1.1
 UVLOOP_TIMES = 5.0
 BURST = 16
@@ -46,9 +46,7 @@ def bars(results: Sequence[CaseResult]) -> list[Bar]:
 
 def case(burst: int) -> Case:
     joined = " (raw C joins them)" if burst > 1 else ""
-    return Case(
-        f"{burst} a turn{joined}", {"connections": 1000, "burst": burst, "size": 64}, EVERYBODY, measure=measure
-    )
+    return Case(f"{burst} a turn{joined}", {"connections": 1000, "burst": burst, "size": 64}, CASTERS, measure=measure)
 
 
 SCENARIO = Scenario(

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench.harness.children import Server
-from bench.harness.contenders import ASYNCIO, UVLOOP, WAWO, Contender
+from bench.harness.contenders import EVERYBODY, UVLOOP, WAWO, Contender
 from bench.harness.errors import BenchError
 from bench.harness.machine import cpu_seconds, memory_bytes, peak_memory_bytes
 from bench.harness.measure import Bar, Bench, Case, CaseResult, Column, Sample, Scenario
@@ -94,11 +94,10 @@ SCENARIO = Scenario(
         Case(
             "from a sender that never waits to a receiver that checks every byte",
             {},
-            (UVLOOP, WAWO, ASYNCIO),
+            tuple(contender for contender in EVERYBODY if contender.base != "raw"),
             columns=(Column("GiB\nforwarded", "gib"), Column("MiB\ngrown", "grown_mib", "{:.1f}")),
             measure=measure,
         )
     ],
     bars=bars,
-    default=("uvloop", "wawo"),
 )

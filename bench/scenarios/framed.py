@@ -1,14 +1,17 @@
-"""Messages with a length in front, one callback for each: framing in C beside framing in Python."""
+"""Messages with a length in front, one call for each: framing in C beside framing in Python.
+
+The asyncio loops answer each message with a write; `uvloop, joined`, gevent and trio join the answers to one read."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bench.harness.contenders import EVERYBODY, RAW, UVLOOP, WAWO
+from bench.harness.contenders import EVERYBODY, RAW, UVLOOP, WAWO, Contender
 from bench.harness.measure import Bar, Case, CaseResult, Scenario
 
 RAW_LIMIT = 1.6
 UVLOOP_TIMES = 10.0
+UVLOOP_JOINED = Contender("uvloop", "uvloop, joined", ("--joined",))
 
 
 def bars(results: Sequence[CaseResult]) -> list[Bar]:
@@ -27,7 +30,7 @@ SCENARIO = Scenario(
         Case(
             "100 connections",
             {"connections": 100, "depth": 16, "size": 64, "header": 4},
-            EVERYBODY,
+            (*EVERYBODY, UVLOOP_JOINED),
             framing="length",
         )
     ],

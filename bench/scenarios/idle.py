@@ -19,24 +19,25 @@ CLOSE_SECONDS = 30.0
 
 def measure(bench: Bench, case: Case, contender: Contender) -> Sample:
     """The active load alone first: it also makes the server allocate what it allocates only once."""
+    silent = case.counts["silent"]
     with bench.server(case, contender) as server:
         bench.age(case, server)
         alone = bench.run_load(case, server)
         before = memory_bytes(server.pid)
-        command = load_command(bench.load, server, {"mode": "idle", "connections": IDLE})
+        command = load_command(bench.load, server, {"mode": "idle", "connections": silent})
         with Child(command, bench.cores.load, stdin=True) as idle:
             ready = idle.line(OPEN_SECONDS)
             if ready != "READY":
-                raise BenchError(f"{IDLE} connections could not be opened: {read_result(ready)['error_detail']}")
+                raise BenchError(f"{silent} connections could not be opened: {read_result(ready)['error_detail']}")
             grown = memory_bytes(server.pid) - before
             beside = bench.run_load(case, server)
-            silent = read_result(idle.finish(CLOSE_SECONDS))
+            ended = read_result(idle.finish(CLOSE_SECONDS))
     return {
         **beside,
-        "errors": alone["errors"] + beside["errors"] + silent["errors"],
+        "errors": alone["errors"] + beside["errors"] + ended["errors"],
         "server_waited": max(alone["server_waited"], beside["server_waited"]),
         "load_waited": max(alone["load_waited"], beside["load_waited"]),
-        "bytes_per_connection": grown / IDLE,
+        "bytes_per_connection": grown / silent,
         "speed_beside": beside["per_second"] / alone["per_second"],
         "cpu_beside": beside["cpu_us"] / alone["cpu_us"],
         "alone": alone,
@@ -57,7 +58,7 @@ SCENARIO = Scenario(
     title=f"{IDLE:,} silent connections, 100 active ones with 64 B beside them",
     cases=[
         Case(
-            f"100 connections beside {IDLE:,} silent ones",
+            "{connections} connections beside {silent:,} silent ones",
             {"connections": 100, "depth": 1, "size": 64},
             EVERYBODY,
             columns=(
@@ -65,9 +66,9 @@ SCENARIO = Scenario(
                 Column("msgs/s\nx alone", "speed_beside"),
                 Column("CPU\nx alone", "cpu_beside"),
             ),
+            counts={"silent": IDLE},
             measure=measure,
         )
     ],
     bars=bars,
-    default=("raw", "uvloop", "wawo", "asyncio"),
 )

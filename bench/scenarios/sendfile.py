@@ -13,7 +13,7 @@ from pathlib import Path
 
 from bench.harness import build
 from bench.harness.children import Child, Server
-from bench.harness.contenders import ASYNCIO, RAW, UVLOOP, WAWO, Contender
+from bench.harness.contenders import EVERYBODY, RAW, WAWO, Contender
 from bench.harness.errors import BenchError
 from bench.harness.machine import cpu_seconds, memory_bytes, peak_memory_bytes
 from bench.harness.measure import Bar, Bench, Case, CaseResult, Column, Sample, Scenario
@@ -32,20 +32,24 @@ PATIENCE_SECONDS = 60.0
 
 
 @cache
-def file_of_the_bench() -> Path:
+def file_of_the_bench(mib: int) -> Path:
     """A file on the disk where temporary files are; removed when the bench ends."""
     folder = tempfile.mkdtemp(prefix="wawo-bench-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     path = Path(folder, "file")
     block = bytes(range(256)) * (MIB // 256)
     with path.open("wb") as file:
-        for _ in range(FILE_MIB):
+        for _ in range(mib):
             file.write(block)
     return path
 
 
+def file_mib(bench: Bench) -> int:
+    return max(1, round(FILE_MIB * bench.settings.scale))
+
+
 def start(bench: Bench, contender: Contender) -> Server:
-    path = str(file_of_the_bench())
+    path = str(file_of_the_bench(file_mib(bench)))
     if contender.base == "raw":
         return Server([str(build.build("files")), "--file", path], bench.cores.server)
     script = str(HERE / "rivals" / "files.py")
@@ -58,12 +62,13 @@ def downloader(bench: Bench, server: Server, *numbers: int) -> Child:
 
 
 def measure_gigabyte(bench: Bench, case: Case, contender: Contender) -> Sample:
-    total = DOWNLOADS * FILE_MIB
+    size = file_mib(bench)
+    total = DOWNLOADS * size
     with start(bench, contender) as server:
-        with downloader(bench, server, 1, 16 * MIB) as aging:
+        with downloader(bench, server, 1, min(16, size) * MIB) as aging:
             aging.line(PATIENCE_SECONDS)
         before, cpu, began = memory_bytes(server.pid), cpu_seconds(server.pid), time.perf_counter()
-        with downloader(bench, server, DOWNLOADS, FILE_MIB * MIB) as child:
+        with downloader(bench, server, DOWNLOADS, size * MIB) as child:
             got = int(child.line(PATIENCE_SECONDS)) / MIB
         took, cpu = time.perf_counter() - began, cpu_seconds(server.pid) - cpu
         grown = peak_memory_bytes(server.pid) - before
@@ -81,9 +86,9 @@ def measure_ping(bench: Bench, case: Case, contender: Contender) -> Sample:
     with start(bench, contender) as server:
         bench.age(case, server)
         alone = bench.run_load(case, server)
-        with downloader(bench, server, SLOW, FILE_MIB * MIB, SLOW_RATE) as slow:
+        with downloader(bench, server, case.counts["slow"], file_mib(bench) * MIB, SLOW_RATE) as slow:
             if slow.line(PATIENCE_SECONDS) != "READY":
-                raise BenchError(f"{SLOW} downloads could not be begun")
+                raise BenchError(f"{case.counts['slow']} downloads could not be begun")
             beside = bench.run_load(case, server)
             began = time.perf_counter()
             got = int(slow.finish(PATIENCE_SECONDS).split()[-1])
@@ -120,18 +125,18 @@ SCENARIO = Scenario(
         Case(
             f"{DOWNLOADS} downloads one after the other, in MiB instead of messages",
             {},
-            (RAW, UVLOOP, WAWO, ASYNCIO),
+            EVERYBODY,
             columns=(Column("MiB\ngrown", "grown_mib", "{:.1f}"),),
             measure=measure_gigabyte,
         ),
         Case(
-            f"8 B, one message in flight on one connection, beside {SLOW} downloads at 1 MiB/s each",
+            "8 B, one message in flight on one connection, beside {slow} downloads at 1 MiB/s each",
             PING,
-            (RAW, UVLOOP, WAWO, ASYNCIO),
+            EVERYBODY,
             columns=(Column("p99 µs\nalone", "p99_alone_us", "{:.0f}"), Column("p99\nx alone", "p99_times")),
+            counts={"slow": SLOW},
             measure=measure_ping,
         ),
     ],
     bars=bars,
-    default=("raw", "uvloop", "wawo", "asyncio"),
 )

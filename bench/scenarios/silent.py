@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import select
 import socket
 import statistics
@@ -18,21 +19,21 @@ ACTIVE = 9_000
 SILENT = 1_000
 IDLE_SECONDS = 3.0
 SETTLE_SECONDS = 2.0  # the active ones are open by then
-WATCH_SECONDS = IDLE_SECONDS + 2.0
+REST_SECONDS = 2.0  # watched on when all should have ended
 ERROR_LIMIT = 0.05
 CPU_LIMIT = 1.03  # as fine as this bench can tell
-WAWO_IDLE = Contender("wawo", "wawo, idle_timeout", ("--idle-timeout", str(IDLE_SECONDS)))
+WAWO_IDLE = Contender("wawo", "wawo, idle_timeout")
 
 
 class Quiet:
     """Connections that had one echo each and then say nothing: when each was heard of last, and when it ended."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, count: int) -> None:
         self._poller = select.epoll()
         self._sockets: dict[int, socket.socket] = {}
         self._since: dict[int, float] = {}
         self.lasted: list[float] = []
-        for _ in range(SILENT):
+        for _ in range(count):
             sock = socket.create_connection(("127.0.0.1", port), timeout=10)
             self._since[sock.fileno()] = time.monotonic()
             sock.sendall(b"x")
@@ -58,17 +59,20 @@ class Quiet:
 
 def measure(bench: Bench, case: Case, contender: Contender) -> Sample:
     results: list[Sample] = []
+    settle, idle, rest = (seconds * bench.settings.scale for seconds in (SETTLE_SECONDS, IDLE_SECONDS, REST_SECONDS))
+    if contender == WAWO_IDLE:
+        contender = dataclasses.replace(contender, extra=("--idle-timeout", str(idle)))
 
     def load(server: Server) -> None:
-        results.append(bench.run_load(case, server, warmup=SETTLE_SECONDS, seconds=WATCH_SECONDS))
+        results.append(bench.run_load(case, server, warmup=settle, seconds=idle + rest))
 
     with bench.server(case, contender) as server:
         loading = threading.Thread(target=load, args=(server,))
         loading.start()
         try:
-            time.sleep(SETTLE_SECONDS)
-            quiet = Quiet(server.port)
-            quiet.watch(WATCH_SECONDS)
+            time.sleep(settle)
+            quiet = Quiet(server.port, case.counts["silent"])
+            quiet.watch(idle + rest)
             quiet.close()
         finally:
             loading.join()
@@ -76,17 +80,17 @@ def measure(bench: Bench, case: Case, contender: Contender) -> Sample:
         raise BenchError("the active ones gave no figures")
     sample = {**results[0], "ended": len(quiet.lasted)}
     if quiet.lasted:
-        errors = [abs(lasted / IDLE_SECONDS - 1) for lasted in quiet.lasted]
+        errors = [abs(lasted / idle - 1) for lasted in quiet.lasted]
         sample |= {"error": 100 * statistics.median(errors), "worst": 100 * max(errors)}
     return sample
 
 
 def bars(results: Sequence[CaseResult]) -> list[Bar]:
-    ended = results[0].median(WAWO_IDLE.name, "ended")
+    ended, silent = results[0].median(WAWO_IDLE.name, "ended"), results[0].case.counts["silent"]
     worst = results[0].median(WAWO_IDLE.name, "worst")
     cpu = results[0].ratio(WAWO_IDLE.name, WAWO.name, "cpu_us")
     return [
-        Bar(f"silent connections ended, of {SILENT:,}", ended, SILENT, at_least=True),
+        Bar(f"silent connections ended, of {silent:,}", ended, silent, at_least=True),
         Bar("the worst of them is off by, % of the timeout", worst, 100 * ERROR_LIMIT),
         Bar(f"CPU for a message of the active ones ≤ {CPU_LIMIT} x without the option", cpu, CPU_LIMIT),
     ]
@@ -105,6 +109,7 @@ SCENARIO = Scenario(
                 Column("off by %\nmedian", "error"),
                 Column("off by %\nworst", "worst"),
             ),
+            counts={"silent": SILENT},
             measure=measure,
         )
     ],
