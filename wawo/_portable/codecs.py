@@ -107,7 +107,8 @@ class Length(Codec):
 
     def __init__(self, size: int, order: _Order, max_size: int) -> None:
         super().__init__()
-        self._size, self._order, self._max = size, order, max_size
+        self._size, self._max = size, max_size
+        self._order: _Order = order
 
     def _cut(self, p: bytearray, at: int, n: int) -> _Frame | None:
         if n < self._size:
@@ -132,7 +133,7 @@ class Field(Codec):
         super().__init__()
         self._offset = offset
         self._size = size  # 0: a varint
-        self._order = order
+        self._order: _Order = order
         self._adjust = adjust
         self._strip = strip  # negative: all up to the end of the field
         self._max = max_size
