@@ -17,6 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from setuptools import Extension, setup
+from setuptools.command.bdist_wheel import bdist_wheel
 from setuptools.command.build import build
 from setuptools.command.build_ext import build_ext
 
@@ -93,6 +94,17 @@ class Build(build):
     sub_commands = sorted(build.sub_commands, key=lambda command: command[0] != "build_ext")
 
 
+class Wheel(bdist_wheel):
+    """Without an engine for this system, a wheel in pure Python is for this system all the same.
+
+    One for any system would be taken where a build with a compiler gives the native engine.
+    """
+
+    def finalize_options(self) -> None:
+        super().finalize_options()
+        self.plat_name_supplied = self.plat_name_supplied or sys.platform not in MANIFEST["SOURCES"]
+
+
 class BuildNative(build_ext):
     """Names what is missing, and compiles in parallel only what changed."""
 
@@ -148,7 +160,7 @@ class BuildNative(build_ext):
 
 setup(
     ext_modules=[native()] if wants_extension() else [],
-    cmdclass={"build": Build, "build_ext": BuildNative},
+    cmdclass={"build": Build, "build_ext": BuildNative, "bdist_wheel": Wheel},
     # One tree for each mode: an object compiled for another one must not be linked by mistake.
     options={"build": {"build_base": f"build/py-{mode() if wants_extension() else 'pure'}"}},
 )
