@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from wawo import _core
-from wawo._portable import load as portable
+from wawo._portable.load import _Histogram, load
 
 NATIVE_TESTS = Path(__file__).resolve().parents[1] / "_core" / "test_load.py"
 _spec = importlib.util.spec_from_file_location("tests_of_load", NATIVE_TESTS)
@@ -22,7 +22,7 @@ globals().update({name: value for name, value in vars(_module).items() if name.s
 
 @pytest.fixture(autouse=True)
 def over_the_portable_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_core, "load", portable.load)
+    monkeypatch.setattr(_core, "load", load)
 
 
 def test_more_connections_than_are_dialled_at_once(server: Any) -> None:
@@ -32,7 +32,7 @@ def test_more_connections_than_are_dialled_at_once(server: Any) -> None:
 
 @pytest.mark.parametrize("values", [[5], [1, 2, 3, 4], [10**6] * 99 + [10**9], list(range(1, 10_000, 7))])
 def test_percentiles_are_close(values: list[int]) -> None:
-    histogram = portable._Histogram()
+    histogram = _Histogram()
     for value in values:
         histogram.add(value)
     for part in (0.5, 0.99, 0.999):

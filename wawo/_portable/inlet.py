@@ -1,0 +1,212 @@
+"""The way in of a connection: from a read through the framing to events, what a pause keeps back, and the pauses."""
+
+from __future__ import annotations
+
+import errno
+from collections import deque
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from .codecs import CodecError, codec_for
+from .sock import RECV
+from .words import (
+    NAMES,
+    ON_RECEIVE,
+    PAUSE_PULL,
+    PAUSE_USER,
+    PAUSE_WATER,
+    PREAMBLE,
+    RUNNING,
+    Event,
+)
+
+if TYPE_CHECKING:
+    from .link import Link
+
+_RECEIVE = NAMES[ON_RECEIVE]
+
+
+class Backlog:
+    """What a paused connection has received all the same."""
+
+    __slots__ = ("fresh", "held", "input", "rest")
+
+    def __init__(self) -> None:
+        self.held: deque[Event] = deque()  # delivered first on resume
+        self.fresh: list[Event] = []  # held back from the batch under delivery: older than all that is in held
+        self.rest: Iterator[bytes | None] | None = None  # messages of a read that the framing has yet to yield
+        self.input: deque[bytes] = deque()  # reads that went through no framing yet
+
+    def settle(self) -> None:
+        """The delivery is over."""
+        self.held.extendleft(reversed(self.fresh))
+        self.fresh.clear()
+
+    @property
+    def empty(self) -> bool:
+        return not (self.held or self.fresh or self.rest is not None or self.input)
+
+
+class Inlet:
+    """Only its loop's thread calls."""
+
+    __slots__ = ("_codec", "_link", "_listens", "_most", "_unread", "backlog", "broken", "pauses")
+
+    def __init__(self, link: Link) -> None:
+        endpoint = link.share.endpoint
+        self._link = link
+        self._codec = codec_for(endpoint.framing)
+        self._most = endpoint.pull  # bytes that may lie unread; 0: they are pushed
+        self._unread = bytearray()
+        self._listens = _RECEIVE in endpoint.callbacks
+        self.backlog: Backlog | None = None
+        self.broken = 0  # the stream is malformed: what to close with after the batch
+        self.pauses = 0
+
+    # ---- pausing ----
+
+    def pause(self, reason: int) -> None:
+        """Add a reason not to receive."""
+        link = self._link
+        if self.pauses == 0 and link.state == RUNNING:
+            link.order(0, RECV)
+        self.pauses |= reason
+        if reason == PAUSE_WATER:
+            link.branch.stats["receive_pauses"] += 1
+
+    def unpause(self, reason: int) -> None:
+        """Take it away: what was kept back then comes first."""
+        link = self._link
+        if not self.pauses & reason:
+            return
+        self.pauses &= ~reason
+        if self.pauses or link.state != RUNNING:
+            return
+        link.watch_silence()
+        if self.backlog is not None or link.eof or self.broken:
+            link.loop.touch(link)
+        else:
+            link.order(RECV, 0)
+
+    def hold(self, event: Event) -> None:
+        """Keep an event of the batch under delivery for later."""
+        self._backlog().fresh.append(event)
+        self._link.share.holding = True
+        self._link.loop.touch(self._link)
+
+    def _backlog(self) -> Backlog:
+        if self.backlog is None:
+            self.backlog = Backlog()
+        return self.backlog
+
+    def drop_backlog(self) -> None:
+        self.backlog = None
+
+    # ---- receiving ----
+
+    def received(self, data: bytes) -> None:
+        link = self._link
+        link.share.received_at = link.loop.now
+        link.branch.stats["bytes_in"] += len(data)
+        if link.rate is not None:
+            link.rate.spend(len(data))
+        if link.state == PREAMBLE:
+            assert link.preamble is not None
+            data = link.preamble.take(data)
+            if not data:
+                return
+        elif link.state != RUNNING or self.broken:
+            return  # closing: nobody reads it
+        if self.pauses & PAUSE_USER or self.backlog is not None:
+            self._backlog().input.append(data)
+        else:
+            self._take(data)
+
+    def _take(self, data: bytes) -> None:
+        """Feed and deliver in turn, so that one read full of tiny messages makes several batches of bounded size."""
+        link = self._link
+        messages = self._cut(data)
+        while self._rise_all(messages):
+            link.loop.deliver()
+            if link.state != RUNNING:
+                return
+            if self.pauses & PAUSE_USER or self.backlog is not None:  # it may be resumed, with events still held
+                self._backlog().rest = messages
+                return
+
+    def _cut(self, data: bytes) -> Iterator[bytes | None]:
+        if self._codec is not None:
+            return self._codec.feed(data)
+        if self._most == 0:
+            return iter((data,))
+        self._unread += data
+        if len(self._unread) >= self._most:
+            self.pause(PAUSE_PULL)
+        return iter((None,))
+
+    def _rise_all(self, messages: Iterator[bytes | None]) -> bool:
+        """Make events of messages until there are no more (False) or the batch is full."""
+        link = self._link
+        loop, stats, share = link.loop, link.branch.stats, link.share
+        try:
+            for message in messages:
+                stats["messages_in"] += 1
+                if self._listens:
+                    loop.batch.append((ON_RECEIVE, share, message))
+                    if loop.full:
+                        return True
+        except CodecError as error:
+            self._break(error.errno)
+        return False
+
+    def _break(self, error: int) -> None:
+        """Nothing behind this can be read; what came before it is delivered, then the close begins."""
+        self.broken = error
+        self._link.order(0, RECV)
+        self._link.loop.touch(self._link)
+
+    def run_backlog(self) -> bool:
+        """Deliver what was kept back; True when that made events, which go first."""
+        link, b = self._link, self.backlog
+        assert b is not None
+        batch = link.loop.batch
+        before = len(batch)
+        while b.held and not link.loop.full:
+            batch.append(b.held.popleft())
+        while not b.held and not self.broken and not link.loop.full:
+            if b.rest is None:
+                if not b.input:
+                    break
+                b.rest = self._cut(b.input.popleft())
+            if not self._rise_all(b.rest):
+                b.rest = None
+        if self.broken:
+            b.rest = None
+            b.input.clear()
+        if b.empty:
+            self.drop_backlog()
+            if not link.eof and not self.broken and self.pauses == 0:
+                link.order(RECV, 0)
+        return len(batch) != before
+
+    def finish(self) -> int:
+        """The stream has ended: 0, or what is wrong with that."""
+        if self.broken:
+            return self.broken
+        return 0 if self._codec is None or self._codec.finish() else errno.EBADMSG
+
+    # ---- Pull ----
+
+    def unread(self) -> int:
+        return len(self._unread)
+
+    def fetch(self, n: int, consume: bool) -> bytes | None:
+        """The first n unread bytes; None when fewer are there."""
+        if n > len(self._unread):
+            return None
+        found = bytes(self._unread[:n])
+        if consume:
+            del self._unread[:n]
+            if self.pauses & PAUSE_PULL and len(self._unread) < self._most:
+                self.unpause(PAUSE_PULL)
+        return found

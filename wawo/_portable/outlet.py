@@ -1,0 +1,230 @@
+"""The way out of a connection: its ring, the limits of what waits there, and writing. Only its loop's thread calls."""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING
+
+from . import system
+from .files import File
+from .ring import Ring
+from .share import FULL, Parts, measure, queue
+from .sock import SEND
+from .words import NAMES, ON_DRAIN, ON_SEND, OP_SEND, OPEN, PAUSE_WATER, RUNNING
+
+if TYPE_CHECKING:
+    from .link import Link
+
+_WRITE_MOST = 1024 * 1024  # in one go, for fairness
+_FILE_MOST = 256 * 1024  # of files, in one go
+_SEND = NAMES[ON_SEND]
+_DRAIN = NAMES[ON_DRAIN]
+
+
+class Outlet:
+    """What a connection accepted and the kernel did not take yet."""
+
+    __slots__ = ("_link", "above", "moved", "reading", "ring", "taken", "unacknowledged")
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+        self.ring = Ring()
+        self.above = False  # pending went over high water
+        self.moved = False  # closing: the kernel took bytes since the timer was set
+        self.taken = False  # open: the kernel took output that had to wait since the timer was set
+        self.reading = False  # the file that is next is being read by another thread
+        self.unacknowledged = 0  # bytes in the kernel when the timer was set
+
+    def pending(self) -> int:
+        return self.ring.bytes + self._link.share.posted
+
+    # ---- in ----
+
+    def take_posts(self) -> None:
+        """What other threads queued goes behind what is queued already."""
+        share = self._link.share
+        posts, over = share.take_posts()
+        if posts is not None:
+            self.ring.adopt(posts)
+        share.queued = self.ring.bytes
+        self._check_high_water()
+        self.above = self.above or over
+
+    def _check_high_water(self) -> None:
+        if self.ring.bytes > self._link.branch.endpoint.options.high_water:
+            self.above = True
+
+    def bring_posts(self) -> None:
+        if self._link.share.posted:
+            self.take_posts()
+
+    def send(self, parts: Parts) -> int:
+        """See Share.send."""
+        link = self._link
+        share, branch = link.share, link.branch
+        if share.state > OPEN or share.shut:
+            return 0
+        self.bring_posts()
+        size, memory = measure(parts)
+        head, tail = branch.endpoint.seal(size, parts)
+        memory += len(head) + len(tail)
+        if not self._admit(memory):
+            return FULL
+        queue(self.ring, head, parts, tail)
+        branch.account(memory)
+        branch.stats["messages_out"] += 1
+        self._queued()
+        return 1
+
+    def _admit(self, n: int) -> bool:
+        branch = self._link.branch
+        options = branch.endpoint.options
+        if self.ring.bytes + n > options.max_pending:
+            return False
+        return bool(branch.pending_total() + n <= options.max_pending_total)
+
+    def _queued(self) -> None:
+        """More is there: notices high water, and settles the connection after the batch."""
+        self._check_high_water()
+        self._link.loop.touch(self._link)
+
+    def behind(self, n: int) -> bool:
+        """Whether it is too slow for n bytes of a broadcast."""
+        options = self._link.branch.endpoint.options
+        return bool(self.ring.bytes > options.high_water or self.ring.bytes + n > options.max_pending)
+
+    def cast(self, wire: bytes) -> None:
+        """Take a broadcast, which the branch accounts for."""
+        self.ring.add(wire)
+        self._queued()
+
+    def drop(self) -> None:
+        """Forget what will never be sent."""
+        self.take_posts()
+        self._link.branch.account(-self.ring.bytes)
+        self.ring.clear()
+        self._link.share.queued = 0
+
+    # ---- out ----
+
+    def _write(self) -> int:
+        """Write until nothing is left or the kernel is full; how many bytes it took. OSError."""
+        sock, ring = self._link.sock, self.ring
+        assert sock is not None
+        total = files = 0
+        while ring.pieces and total < _WRITE_MOST:
+            head = ring.pieces[0]
+            is_file = isinstance(head, File)
+            if isinstance(head, File) and (files >= _FILE_MOST or not self._ready(head)):
+                break
+            n, asked = ring.write(sock)
+            total += n
+            files += n if is_file else 0
+            if n < asked:
+                break
+        return total
+
+    def _ready(self, file: File) -> bool:
+        """Whether the file that is next has bytes to write; else they are being read."""
+        if file.error:
+            raise OSError(file.error, "reading the file")
+        if len(file.chunk) > 0 or file.look():
+            return True
+        link = self._link
+        link.loop.stats["file_reads"] += 1
+        self.reading = True
+        file.fetch(self._post_read)
+        return False
+
+    def _post_read(self) -> None:
+        self._link.loop.post(self._file_read)
+
+    def _file_read(self, dead: bool) -> None:
+        if self.reading:  # else the connection has ended meanwhile
+            self.reading = False
+            self._link.order(SEND, 0)
+
+    def _sent(self, n: int, freed: int) -> None:
+        """The kernel took n bytes, of which `freed` were pending."""
+        if n == 0:
+            return
+        link, share = self._link, self._link.share
+        endpoint = link.branch.endpoint
+        self.moved = True
+        link.branch.account(-freed)
+        link.branch.stats["bytes_out"] += n
+        tells = share.state == OPEN
+        if tells and _SEND in endpoint.callbacks:
+            link.loop.batch.append((ON_SEND, share, n))
+        if self.above and self.ring.bytes <= endpoint.options.low_water:
+            self.above = False
+            if tells and _DRAIN in endpoint.callbacks:
+                link.loop.batch.append((ON_DRAIN, share, None))
+            link.inlet.unpause(PAUSE_WATER)
+
+    def writable(self) -> None:
+        """It was parked, and the kernel has room."""
+        link, before = self._link, self.ring.bytes
+        try:
+            n = self._write()
+        except OSError as error:
+            link.order(0, SEND)
+            link.abort(OP_SEND, error.errno or errno.EIO)
+            return
+        if not self.ring.pieces or self.reading:
+            link.order(0, SEND)
+        if n:
+            self._sent(n, before - self.ring.bytes)
+            self.taken = True
+            link.share.queued = self.ring.bytes
+            link.loop.touch(link)
+
+    def write_all(self) -> bool:
+        """Write what the kernel takes now; True: nothing is left."""
+        link = self._link
+        self.bring_posts()
+        if not self.ring.pieces:
+            return True
+        if not link.orders & SEND and not self.reading:  # else the kernel is full, or the disk busy
+            before = link.share.queued = self.ring.bytes  # while it is being written others see that it waits
+            try:
+                n = self._write()
+            except OSError as error:
+                # With a reset: what was accepted did not all go, so the peer must not see a clean end.
+                link.abort(OP_SEND, error.errno or errno.EIO)
+                return False
+            if self.ring.pieces and not self.reading:
+                link.order(SEND, 0)
+            self._sent(n, before - self.ring.bytes)
+        link.share.queued = self.ring.bytes
+        if not self.ring.pieces:
+            return True
+        link.share.parked = True
+        pauses = link.branch.endpoint.options.auto_pause and not link.inlet.pauses & PAUSE_WATER
+        if self.above and pauses and link.state == RUNNING:
+            link.inlet.pause(PAUSE_WATER)
+        return False
+
+    # ---- whether the peer takes anything ----
+
+    def watch(self) -> None:
+        """From now on."""
+        assert self._link.sock is not None
+        self.moved = False
+        self.unacknowledged = system.unacknowledged(self._link.sock)
+
+    def progressed(self) -> bool:
+        """A slow receiver may take its time, a stuck one may not: whether the kernel or the peer took anything since.
+        It is not the peer's fault when a file waits for its disk."""
+        assert self._link.sock is not None
+        return self.moved or 0 < system.unacknowledged(self._link.sock) < self.unacknowledged or self.reading
+
+    def taking(self) -> bool:
+        """Whether the peer of an open connection takes what waits for it: the kernel took more, or has less that is not
+        acknowledged. A file that is still being read is not the peer's fault: all that it was sent it has."""
+        if not self.ring.pieces or self.reading:
+            return self.reading or self.taken
+        assert self._link.sock is not None
+        left, before = system.unacknowledged(self._link.sock), self.unacknowledged
+        self.unacknowledged = left
+        return self.taken or left == 0 or 0 < left < before

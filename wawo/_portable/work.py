@@ -1,0 +1,60 @@
+"""What may block: looking names up and reading cold files, on a few threads that nobody joins."""
+
+from __future__ import annotations
+
+import _thread
+import errno
+import threading
+from collections import deque
+from collections.abc import Callable
+
+from .system import name_thread, signals_blocked
+from .words import told
+
+_MOST = 4
+
+
+class _Pool:
+    """Threads are started when they are needed, and wait for work for ever; threading does not know of them."""
+
+    def __init__(self) -> None:
+        self.forked()
+
+    def forked(self) -> None:
+        self._lock = threading.RLock()
+        self._jobs: deque[Callable[[], None]] = deque()
+        self._ready = threading.Semaphore(0)
+        self._threads = self._idle = 0
+
+    def submit(self, job: Callable[[], None]) -> None:
+        """Have it done; OSError when there is no thread and none can be started. Any thread."""
+        with self._lock:
+            if self._idle <= len(self._jobs) and self._threads < _MOST:
+                try:
+                    with signals_blocked():
+                        _thread.start_new_thread(self._work, ())
+                    self._threads += 1
+                except RuntimeError as error:
+                    if self._threads == 0:
+                        raise OSError(errno.EAGAIN, str(error)) from None
+            self._jobs.append(job)
+        self._ready.release()
+
+    def _work(self) -> None:
+        name_thread("wawo-work")
+        while True:
+            with self._lock:
+                self._idle += 1
+            self._ready.acquire()
+            with self._lock:
+                self._idle -= 1
+                job = self._jobs.popleft()
+            try:
+                job()
+            except BaseException as error:
+                told.log_callback(self, error, "work")
+            del job
+
+
+pool = _Pool()
+submit = pool.submit
