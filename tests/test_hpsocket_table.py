@@ -69,6 +69,17 @@ INTERFACES: dict[str, list[str]] = {
         *accessors("MaxPackSize", "PackHeaderFlag"),
     ],
     "Listener": [*LISTENER, "OnPrepareListen", "OnAccept", "OnPrepareConnect", "OnConnect", "OnShutdown"],
+    "Codes": [
+        *(f"HR_{name}" for name in ("OK", "IGNORE", "ERROR")),
+        *(f"SO_{name}" for name in ("UNKNOWN", "ACCEPT", "CONNECT", "SEND", "RECEIVE", "CLOSE")),
+        *(f"SS_{name}" for name in ("STARTING", "STARTED", "STOPPING", "STOPPED")),
+        *(f"SE_{name}" for name in ("OK", "ILLEGAL_STATE", "INVALID_PARAM", "CONNECT_SERVER", "NETWORK", "DATA_PROC")),
+        *(f"SE_SOCKET_{name}" for name in ("CREATE", "BIND", "PREPARE", "LISTEN")),
+        *(f"SE_{name}" for name in ("CP_CREATE", "WORKER_THREAD_CREATE", "DETECT_THREAD_CREATE")),
+        *("SE_SOCKE_ATTACH_TO_CP", "SE_DATA_SEND", "SE_SSL_ENV_NOT_READY", "SYS_GetLastError"),
+        *("FR_OK", "FR_LENGTH_TOO_LONG", "FR_DATA_NOT_FOUND", "RAP_NONE", "RAP_ADDR_ONLY", "RAP_ADDR_AND_PORT"),
+        *("SP_PACK", "SP_SAFE", "SP_DIRECT", "OSSP_NONE", "OSSP_CLOSE", "OSSP_RECEIVE"),
+    ],
 }
 CLASSES = [
     f"{kind}Tcp{model}{role}"
