@@ -68,7 +68,9 @@ def parse_options(argv: Sequence[str] | None) -> argparse.Namespace:
     kind.add_argument(
         "--smoke", action="store_true", help="the shortest run of everything; fails where there is no figure"
     )
-    kind.add_argument("--readme", action="store_true", help="the run of README.md: writes its table and docs/img")
+    kind.add_argument(
+        "--readme", action="store_true", help="the run of README.md and README.zh.md: writes their tables and docs/img"
+    )
     parser.add_argument("--python", default=sys.executable, help="the interpreter of the servers")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every sample there, after each case")
     parser.add_argument("--pictures", type=Path, metavar="DIR", help="draw the figures there, and put the JSON beside")
@@ -189,8 +191,9 @@ def publish(options: argparse.Namespace, run: output.Run) -> None:
         for made in pictures.draw(run, folder):
             print(f"drawn: {made}")
     if options.readme:
-        readme.write_block(ROOT / "README.md", run)
-        print("written: README.md")
+        for page in readme.PAGES:
+            readme.write_block(ROOT / page, run)
+            print(f"written: {page}")
 
 
 def work(options: argparse.Namespace) -> int:

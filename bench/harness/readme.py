@@ -1,4 +1,4 @@
-"""The block of figures in README.md, made of a run: nobody types a figure."""
+"""The block of figures in README.md and in the Chinese one, made of a run: nobody types a figure."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from bench.harness import output, pictures, stats
 from bench.harness.errors import BenchError
 from bench.harness.output import Run
 
+PAGES = ("README.md", "README.zh.md")
 BEGIN, END = "<!-- figures -->\n", "<!-- /figures -->"
 COLUMNS = ("raw C", "wawo", "uvloop", "aiofastnet", "asyncio", "gevent", "trio")
 FOLDER = "docs/img"

@@ -40,8 +40,9 @@ def test_the_pictures_are_of_that_run() -> None:
     assert found == dict.fromkeys(wanted, committed()["stamp"])
 
 
-def test_the_table_of_the_readme_is_of_that_run() -> None:
-    assert readme.block_of(benches.ROOT / "README.md") == readme.block(committed())
+@pytest.mark.parametrize("page", readme.PAGES)
+def test_the_table_of_the_readme_is_of_that_run(page: str) -> None:
+    assert readme.block_of(benches.ROOT / page) == readme.block(committed())
 
 
 def test_the_readme_has_every_rival_and_says_what_is_missing() -> None:

@@ -16,7 +16,7 @@ from words import WORD, check
 
 import wawo
 
-OTHERS = [*sorted(ROOT.glob("README*.md")), *ROOT.glob("SECURITY.md")]
+OTHERS = sorted(ROOT.glob("README*.md"))
 OPERATIONS = "|".join(wawo.Operation.__members__)
 
 
