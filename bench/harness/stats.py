@@ -15,7 +15,7 @@ class Spread(NamedTuple):
     median: float
     low: float
     high: float
-    count: int
+    rounds: int
 
 
 def known(series: Series) -> list[float]:

@@ -282,11 +282,17 @@ static int take_replies(struct conn *c)
     return -1;
 }
 
-static void on_setup(struct conn *c, uint32_t events)
+/* Sends and reads what it can: how many replies became complete; 0 or less: none. */
+static int on_events(struct conn *c, uint32_t events)
 {
     if ((events & EPOLLOUT) && !flush(c))
-        return;
-    if ((events & (EPOLLIN | EPOLLERR | EPOLLHUP)) && take_replies(c) > 0 && c->phase == OPENING) {
+        return -1;
+    return events & (EPOLLIN | EPOLLERR | EPOLLHUP) ? take_replies(c) : 0;
+}
+
+static void on_setup(struct conn *c, uint32_t events)
+{
+    if (on_events(c, events) > 0 && c->phase == OPENING) {
         c->phase = OPEN;
         opening--;
         alive++;
@@ -296,14 +302,9 @@ static void on_setup(struct conn *c, uint32_t events)
 static void on_pingpong(struct conn *c, uint32_t events)
 {
     uint64_t *ring = sent_at + (size_t)(c - conns) * opt.depth;
+    int count = on_events(c, events);
     uint64_t now;
-    int count;
 
-    if ((events & EPOLLOUT) && !flush(c))
-        return;
-    if (!(events & (EPOLLIN | EPOLLERR | EPOLLHUP)))
-        return;
-    count = take_replies(c);
     if (count <= 0)
         return;
     now = now_ns();
@@ -334,14 +335,9 @@ static uint64_t due_ns(const struct conn *c, uint64_t n)
 
 static void on_rate(struct conn *c, uint32_t events)
 {
+    int count = on_events(c, events);
     uint64_t now;
-    int count;
 
-    if ((events & EPOLLOUT) && !flush(c))
-        return;
-    if (!(events & (EPOLLIN | EPOLLERR | EPOLLHUP)))
-        return;
-    count = take_replies(c);
     if (count <= 0)
         return;
     now = now_ns();
@@ -357,7 +353,6 @@ static void on_rate(struct conn *c, uint32_t events)
 static void on_connect(struct conn *c, uint32_t events)
 {
     uint64_t began = c->began;
-    int count;
 
     if (c->phase == ENDING) {
         if (recv(c->fd, buffer, RECV_BUFFER, 0) != 0) {
@@ -372,10 +367,7 @@ static void on_connect(struct conn *c, uint32_t events)
             begin(c);
         return;
     }
-    if ((events & EPOLLOUT) && !flush(c))
-        return;
-    count = events & (EPOLLIN | EPOLLERR | EPOLLHUP) ? take_replies(c) : 0;
-    if (count > 0) {
+    if (on_events(c, events) > 0) {
         opening--;
         c->phase = ENDING;
         shutdown(c->fd, SHUT_WR);
