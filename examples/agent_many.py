@@ -53,7 +53,7 @@ class Many(wawo.Listener):
 def main() -> int:
     parser = argparse.ArgumentParser(description="Many connections to an echo server.")
     parser.add_argument("--host", default="127.0.0.1")
-    for name, default in (("port", 5555), ("connections", 100), ("messages", 100), ("size", 64)):
+    for name, default in (("port", 5555), ("connections", 1000), ("messages", 100), ("size", 64)):
         parser.add_argument(f"--{name}", type=int, default=default, metavar="N", help=f"default {default}")
     asked = parser.parse_args()
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]

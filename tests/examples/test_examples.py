@@ -1,68 +1,18 @@
-"""Each example as people start it: a process of its own, in another folder."""
+"""The small examples, and what holds for each."""
 
 from __future__ import annotations
 
-import contextlib
-import os
 import re
 import signal
 import socket
-import subprocess
-import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
-DEADLINE_S = float(os.environ.get("WAWO_TEST_DEADLINE", "25"))
+from examples import DEADLINE_S, EXAMPLES, interrupt, run, server, started
+
 LINES_MAX = 80
-
-
-def command(name: str, *words: str) -> list[str]:
-    return [sys.executable, "-X", "dev", "-W", "error", str(EXAMPLES / name), *words]
-
-
-def run(name: str, *words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        command(name, *words), cwd=cwd, capture_output=True, text=True, timeout=DEADLINE_S, check=False
-    )
-
-
-@contextlib.contextmanager
-def started(name: str, *words: str, cwd: Path) -> Iterator[subprocess.Popen[str]]:
-    """The example in the background; ended at the end, and after the deadline in any case."""
-    pipe = subprocess.PIPE
-    with subprocess.Popen(command(name, *words), cwd=cwd, stdout=pipe, stderr=pipe, text=True) as child:
-        timer = threading.Timer(DEADLINE_S, child.kill)
-        timer.start()
-        try:
-            yield child
-        finally:
-            timer.cancel()
-            timer.join()
-            child.kill()
-
-
-@contextlib.contextmanager
-def server(*words: str, cwd: Path, name: str = "echo_server.py") -> Iterator[tuple[subprocess.Popen[str], str]]:
-    with started(name, "--port", "0", *words, cwd=cwd) as child:
-        assert child.stdout is not None
-        line = child.stdout.readline()
-        found = re.fullmatch(r"listening on 127\.0\.0\.1 port (\d+)\n", line)
-        if found is None:
-            child.kill()
-            pytest.fail(f"the server said {line!r}: {child.stderr.read() if child.stderr else ''}")
-        yield child, found[1]
-
-
-def interrupt(child: subprocess.Popen[str]) -> str:
-    """Ctrl-C; what it said after that. It must end well and say nothing on stderr."""
-    child.send_signal(signal.SIGINT)
-    out, err = child.communicate(timeout=DEADLINE_S)
-    assert (child.returncode, err) == (0, "")
-    return out
 
 
 @pytest.fixture
@@ -99,10 +49,10 @@ def test_server_on_a_taken_port(tmp_path: Path) -> None:
 
 def test_agent(tmp_path: Path) -> None:
     with server(cwd=tmp_path) as (_, port):
-        words = ["--port", port, "--connections", "50", "--messages", "20", "--size", "100"]
+        words = ["--port", port, "--connections", "1000", "--messages", "5", "--size", "100"]
         done = run("agent_many.py", *words, cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.startswith("50 connected, 50 open at the end, 0 failed\n1000 messages back, 0 wrong, ")
+    assert done.stdout.startswith("1000 connected, 1000 open at the end, 0 failed\n5000 messages back, 0 wrong, ")
 
 
 def test_agent_without_a_server(nobody: str, tmp_path: Path) -> None:

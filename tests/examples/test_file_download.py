@@ -4,44 +4,25 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
-import signal
 import subprocess
-import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "file_download.py"
-DEADLINE_S = float(os.environ.get("WAWO_TEST_DEADLINE", "25"))
-COMMAND = [sys.executable, "-X", "dev", "-W", "error", str(EXAMPLE)]
+from examples import interrupt, run, server
 
 
 @contextlib.contextmanager
 def serving(folder: Path, cwd: Path) -> Iterator[str]:
-    """The server of a folder; Ctrl-C ends it, without a word on stderr."""
-    words = [*COMMAND, "--port", "0", "serve", str(folder)]
-    with subprocess.Popen(words, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
-        timer = threading.Timer(DEADLINE_S, child.kill)
-        timer.start()
-        try:
-            assert child.stdout is not None
-            found = re.fullmatch(r"listening on 127\.0\.0\.1 port (\d+)\n", child.stdout.readline())
-            assert found is not None
-            yield found[1]
-            child.send_signal(signal.SIGINT)
-            assert (*child.communicate(timeout=DEADLINE_S), child.returncode) == ("", "", 0)
-        finally:
-            timer.cancel()
-            timer.join()
-            child.kill()
+    """The server of a folder; Ctrl-C ends it, without a word."""
+    with server("serve", str(folder), cwd=cwd, name="file_download.py") as (child, port):
+        yield port
+        assert interrupt(child) == ""
 
 
 def get(port: str, name: str, to: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    words = [*COMMAND, "--port", port, "get", name, to]
-    return subprocess.run(words, cwd=cwd, capture_output=True, text=True, timeout=DEADLINE_S, check=False)
+    return run("file_download.py", "--port", port, "get", name, to, cwd=cwd)
 
 
 @pytest.mark.parametrize("size", [0, 1, 5_000_001])

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from .test_examples import interrupt, server, started
+from examples import interrupt, server, started
 
 MIB = 1 << 20
 TOTAL = 192 * MIB
