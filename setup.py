@@ -82,7 +82,7 @@ def native() -> Extension:
         [str(CORE / name) for name in MANIFEST["SOURCES"].get(sys.platform, ())],
         include_dirs=[str(CORE)],
         libraries=list(MANIFEST["LIBRARIES"].get(sys.platform, ())),
-        extra_compile_args=["-std=gnu11", "-fvisibility=hidden", *compile_flags],
+        extra_compile_args=["-std=c11", "-fvisibility=hidden", *compile_flags],
         extra_link_args=link_flags,
         depends=headers(),
     )

@@ -105,7 +105,7 @@ bool wawo_engine_current(const struct wawo_threads *t);
     X(pool_starved, "times the pool was at its limit")                                                                 \
     X(slab_bytes, "bytes mapped for connections, slices and the like")
 struct wawo_loop_stats {
-#define X(name, text) uint64_t name;
+#define X(name, text) wawo_u64 name;
     WAWO_LOOP_STATS(X)
 #undef X
 };
@@ -225,7 +225,7 @@ size_t wawo_endpoint_disconnect(struct wawo_endpoint *e, int64_t period_ns, bool
     X(bytes_in, "bytes received")                                                                                      \
     X(bytes_out, "bytes the kernel took")
 struct wawo_endpoint_stats {
-#define X(name, text) uint64_t name;
+#define X(name, text) wawo_u64 name;
     WAWO_ENDPOINT_STATS(X)
 #undef X
 };

@@ -92,8 +92,8 @@ TEST(names_are_no_addresses)
                                         "fe80::1%1x",
                                         "[::1]",
                                         "1.2.3.4 ",
-                                        "a-name-that-is-very-much-longer-than-any-address-could-ever-be-"
-                                        "a-name-that-is-very-much-longer-than-any-address-could-ever-be"};
+                                        ("a-name-that-is-very-much-longer-than-any-address-could-ever-be-"
+                                         "a-name-that-is-very-much-longer-than-any-address-could-ever-be")};
     struct wawo_addr a;
     size_t i;
 

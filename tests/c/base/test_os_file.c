@@ -56,7 +56,7 @@ TEST(sendfile_until_the_socket_is_full)
         ASSERT_LT(sent, 16u * MIB);
     }
     ASSERT_EQ(n, WAWO_AGAIN);
-    kit_read_pattern(fds[1], 0, sent);
+    kit_read_pattern(fds[1], 0, (size_t)sent);
     kit_close(file);
     kit_close(fds[0]);
     kit_close(fds[1]);

@@ -236,7 +236,7 @@ static void wild_step(struct rig *r, struct wild *w, uint64_t *seed)
         w->sent += (uint64_t)r->ops->send(r->backend, &w->sock);
         break;
     case 5:
-        n = wawo_min_size(w->sent - w->read, kit_below(seed, 200000));
+        n = wawo_min_size((size_t)(w->sent - w->read), kit_below(seed, 200000));
         kit_read_pattern(w->fd, w->read, n);
         w->read += n;
         break;

@@ -179,8 +179,8 @@ TEST(no_memory)
 /* Other threads open, publish and look up while the owner binds, finds and closes. */
 struct player {
     struct wawo_table *t;
-    uint64_t offered[16]; /* atomic; ids for the owner */
-    uint64_t last[16];    /* atomic; ids that may be stale */
+    wawo_u64 offered[16]; /* atomic; ids for the owner */
+    wawo_u64 last[16];    /* atomic; ids that may be stale */
     uint32_t stop;
     unsigned shared;
 };

@@ -123,7 +123,7 @@ struct post {
 
 struct ledger {
     unsigned next[8];  /* of each poster; loop */
-    uint64_t ran, dead; /* atomic */
+    wawo_u64 ran, dead; /* atomic */
     bool ordered;
 };
 

@@ -55,7 +55,7 @@ static void write_main(void *arg)
 {
     struct writer *w = arg;
 
-    kit_write_pattern(w->fd, 0, w->bytes);
+    kit_write_pattern(w->fd, 0, (size_t)w->bytes);
     kit_shutdown(w->fd);
 }
 
@@ -69,7 +69,7 @@ TEST_EACH_BACKEND(echo_bulk, backend)
     server_open(&s, &server, backend, hook_echo);
     w.fd = kit_connect(server.port);
     kit_start(&t, write_main, &w);
-    kit_read_pattern(w.fd, 0, w.bytes);
+    kit_read_pattern(w.fd, 0, (size_t)w.bytes);
     ASSERT_EQ(kit_read_end(w.fd, NULL), 0); /* our FIN came after all of it: all of it was answered */
     wawo_thread_join(&t);
     kit_close(w.fd);

@@ -90,14 +90,14 @@ TEST_EACH_BACKEND(what_a_file_counts_for, backend)
 static void hook_count_sent(struct party *p, const struct wawo_event *e, struct actor *a)
 {
     if (e->kind == WAWO_ON_SEND)
-        wawo_store((uint64_t *)p->arg, a->sent);
+        wawo_store((wawo_u64 *)p->arg, a->sent);
 }
 
 TEST_EACH_BACKEND(send_events_count_file_bytes, backend)
 {
     struct stage s;
     struct party server;
-    uint64_t sent = 0;
+    wawo_u64 sent = 0;
     int fd;
 
     open_with(&s, &server, backend);
@@ -394,11 +394,11 @@ TEST_EACH_BACKEND(a_slow_disk_is_not_silence, backend)
 
     shut_gate();
     open_with(&s, &server, backend);
-    server.options.idle_timeout_ns = 50 * WAWO_MSEC;
+    server.options.idle_timeout_ns = 150 * WAWO_MSEC;
     fd = open_connection(&server);
     ASSERT_EQ(send_file(server.last, 0, 1000), 1);
     KIT_UNTIL(wawo_load(&busy) == 1);
-    for (until = wawo_os_now_ns() + 300 * WAWO_MSEC; wawo_os_now_ns() < until;)
+    for (until = wawo_os_now_ns() + 500 * WAWO_MSEC; wawo_os_now_ns() < until;)
         kit_tick(__FILE__, __LINE__, "time passes", until + WAWO_SEC);
     ASSERT_EQ(party_count(&server, WAWO_ON_CLOSE), 0u);
     wawo_store(&gate_shut, 0);

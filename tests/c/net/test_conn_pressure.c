@@ -90,7 +90,7 @@ TEST_EACH_BACKEND(drain_comes_below_low_water, backend)
     server.arg = &total;
     party_start(&server);
     fd = kit_connect_small(server.port);
-    kit_read_pattern(fd, 0, total);
+    kit_read_pattern(fd, 0, (size_t)total);
     ASSERT_EQ(kit_read_end(fd, NULL), 0);
     kit_close(fd);
     party_wait(&server, WAWO_ON_CLOSE, 1);
@@ -146,7 +146,7 @@ TEST_EACH_BACKEND(max_pending_refuses_and_queues_nothing, backend)
     ASSERT_EQ(rc, WAWO_ENOBUFS);
     ASSERT_EQ(wawo_share_send(server.last, block, sizeof block), WAWO_ENOBUFS);
     ASSERT_TRUE(wawo_share_close(server.last));
-    kit_read_pattern(fd, 0, accepted);
+    kit_read_pattern(fd, 0, (size_t)accepted);
     ASSERT_EQ(kit_read_end(fd, NULL), 0);
     kit_close(fd);
     party_wait(&server, WAWO_ON_CLOSE, 1);

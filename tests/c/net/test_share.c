@@ -232,7 +232,7 @@ TEST_EACH_BACKEND(storm_of_pauses_on_frames, backend)
 /* What was accepted before the close arrives; what was refused does not; nothing is torn. */
 struct closer {
     struct wawo_share *share;
-    uint64_t *accepted; /* atomic: messages */
+    wawo_u64 *accepted; /* atomic: messages */
     bool (*end)(struct wawo_share *s);
 };
 
@@ -265,7 +265,8 @@ static void close_storm(const char *backend, bool (*end)(struct wawo_share *s), 
     struct stage s;
     struct party server;
     struct wawo_thread t[4];
-    uint64_t accepted, bytes;
+    wawo_u64 accepted;
+    uint64_t bytes;
     struct closer c;
     int fd, i, round, err;
 

@@ -42,8 +42,12 @@ TEST(parameters)
         struct wawo_packet c;
         int rc;
     } rows[] = {
-        {{0}, WAWO_EINVAL},          {{1}, 0}, {{UINT32_MAX}, 0}, {{UINT64_C(1) << 32}, WAWO_EINVAL},
+        {{0}, WAWO_EINVAL},
+        {{1}, 0},
+        {{INT32_MAX}, 0},
+        {{UINT64_C(1) << 32}, WAWO_EINVAL},
         {{UINT64_MAX}, WAWO_EINVAL},
+        {{UINT32_MAX}, PTRDIFF_MAX < UINT32_MAX ? WAWO_EINVAL : 0},
     };
     size_t i;
 

@@ -1,5 +1,8 @@
 /* F0 mpsc: many producers, one consumer, intrusive, no allocation. The consumer takes everything at once, in the
- * order in which it was pushed. */
+ * order in which it was pushed.
+ *
+ * Orders: the exchange of a take reads what the pushes' cas wrote, and with it all that was written before the push. Both
+ * are full, as is the load of empty(): a loop says that it sleeps and then looks here, who pushes looks for that after. */
 #ifndef WAWO_BASE_MPSC_H
 #define WAWO_BASE_MPSC_H
 

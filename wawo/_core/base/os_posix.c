@@ -319,7 +319,7 @@ ptrdiff_t wawo_os_sendv(int fd, const struct wawo_iov *iov, int n, bool more)
 
     memset(&msg, 0, sizeof msg);
     msg.msg_iov = (struct iovec *)(void *)iov;
-    msg.msg_iovlen = (size_t)n;
+    msg.msg_iovlen = (unsigned short)n; /* an int or a size_t, as the system likes */
     do {
         sent = sendmsg(fd, &msg, flags);
     } while (wawo_unlikely(sent < 0) && errno == EINTR);

@@ -16,7 +16,8 @@ enum {
     FLAG_GONE = 2,    /* detached: its last event is due */
     FLAG_RESET = 4,   /* close with RST */
     FLAG_ANSWERED = 8, /* connect: the answer in aux is due */
-    FLAG_BULK = 16     /* its last read was large: give it room */
+    FLAG_BULK = 16,    /* its last read was large: give it room */
+    FLAGS = 31
 };
 enum {
     FIRED = 512,
@@ -150,7 +151,8 @@ static int ready_release(struct wawo_backend *b, struct wawo_sock *s)
             break;
         }
     s->fd = -1;
-    s->orders = s->flags = 0;
+    s->orders = 0;
+    s->flags = 0;
     s->want = s->armed = 0;
     return fd;
 }
@@ -336,7 +338,7 @@ static int apply_changes(struct wawo_backend *b, struct wawo_done *done, int max
 
     while ((s = b->changed) != NULL && n < max) {
         b->changed = s->next;
-        s->flags &= ~(unsigned)FLAG_CHANGED;
+        s->flags &= FLAGS ^ FLAG_CHANGED;
         if (s->want != s->armed) {
             int err = b->ops->set(b->poller, s->fd, s->id, s->armed, s->want);
 
@@ -356,7 +358,7 @@ static int apply_changes(struct wawo_backend *b, struct wawo_done *done, int max
             wawo_os_close(fd);
             done[n++] = (struct wawo_done){.id = s->id, .kind = WAWO_DONE_DETACHED};
         } else if (s->flags & FLAG_ANSWERED) {
-            s->flags &= ~(unsigned)FLAG_ANSWERED;
+            s->flags &= FLAGS ^ FLAG_ANSWERED;
             done[n++] = (struct wawo_done){.id = s->id, .kind = WAWO_DONE_CONNECTED, .error = -(int)s->aux};
         }
     }
@@ -413,7 +415,7 @@ static int serve_recv(struct wawo_backend *b, struct wawo_sock *s, struct wawo_d
         if (n >= BULK)
             s->flags |= FLAG_BULK;
         else
-            s->flags &= ~(unsigned)FLAG_BULK;
+            s->flags &= FLAGS ^ FLAG_BULK;
         return 1;
     }
     if (n == WAWO_AGAIN)
@@ -506,7 +508,7 @@ static int ready_wait(struct wawo_backend *b, struct wawo_done *done, int max, i
         if (got < 0)
             return got;
         b->fired_count = got;
-        b->file_share = got * FILE_LEAST < FILES_BYTES ? FILES_BYTES / (got > 0 ? got : 1) : FILE_LEAST;
+        b->file_share = wawo_max_size(FILES_BYTES / (got > 0 ? (size_t)got : 1), FILE_LEAST);
     }
     while (b->fired_next < b->fired_count && n + 2 <= max && bytes < TURN_BYTES) {
         f = &b->fired[b->fired_next++];

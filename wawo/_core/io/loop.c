@@ -65,7 +65,8 @@ static void run_calls(struct wawo_loop *loop, struct wawo_node *n, bool dead)
 }
 
 /* How long the next wait may last. Says "asleep" first, then looks at the inbox once more: a poster that came in between
- * sees the flag, one that came before is seen here. */
+ * sees the flag, one that came before is seen here. All four are full. That turn() takes the flag back relaxed does no
+ * harm: a poster that sees it early writes no wake-up, but its call is seen before the next sleep at the latest. */
 static int64_t fall_asleep(struct wawo_loop *loop)
 {
     int64_t next, left;

@@ -50,8 +50,8 @@ struct wawo_loop {
     uint32_t load;          /* atomic: connections here or on the way here */
     struct wawo_mutex wake; /* held over a wake-up, so that the backend does not go away under it */
     char pad1[WAWO_CACHE_LINE];
-    uint64_t turns, wakes;  /* counters: written by the loop, read by any */
-    uint64_t file_reads;    /* the same */
+    wawo_u64 turns, wakes;  /* counters: written by the loop, read by any */
+    wawo_u64 file_reads;    /* the same */
     struct wawo_table table;
     struct wawo_wheel wheel;
 };

@@ -57,9 +57,9 @@ struct wawo_endpoint {
     uint32_t live_branches; /* atomic */
     bool stopping; /* under the lock */
     int64_t stop_at_ns; /* when what is left is ended, 0 = at once; under the lock */
-    int64_t pending; /* bytes accepted and not taken by the kernel; atomic */
-    uint64_t posted_messages; /* sent from other threads; atomic */
-    uint64_t posted_skips; /* broadcasts from other threads that slow connections missed; atomic */
+    wawo_i64 pending; /* bytes accepted and not taken by the kernel; atomic */
+    wawo_u64 posted_messages; /* sent from other threads; atomic */
+    wawo_u64 posted_skips; /* broadcasts from other threads that slow connections missed; atomic */
     struct wawo_chunk *cast; /* what other threads broadcast is packed here; NULL: nothing yet; under the lock */
     struct wawo_mutex lock; /* state against new connections */
     struct wawo_census census; /* of a server's peers; under the lock */

@@ -42,12 +42,12 @@ struct load {
     char *lines;
     size_t stride;
     int64_t patience_ns;
-    int64_t from, until;         /* measuring; written once by the loop, `from` last; atomic, NEVER before */
+    wawo_i64 from, until;        /* measuring; written once by the loop, `from` last; atomic, NEVER before */
     char host[WAWO_HOST_TEXT];   /* numeric, as the first connection found it */
     uint32_t dialled, dialling, open, errors;
     int error;
     uint64_t flying;
-    uint64_t answered;           /* atomic; the loop's */
+    wawo_u64 answered;           /* atomic; the loop's */
     uint32_t settled;            /* atomic; the loop's: connections that are ready or have failed */
     uint32_t stopping;           /* atomic: what ends now is no error */
     struct wawo_mutex lock;
@@ -397,8 +397,8 @@ static int start(struct load *l)
                                          .no_delay = true,
                                          .high_water = SIZE_MAX,
                                          .low_water = SIZE_MAX,
-                                         .max_pending = INT64_MAX,
-                                         .max_pending_total = INT64_MAX,
+                                         .max_pending = PTRDIFF_MAX,
+                                         .max_pending_total = PTRDIFF_MAX,
                                          .close_timeout_ns = WAWO_SEC,
                                          .connect_timeout_ns = l->patience_ns};
     const unsigned mask = 1u << WAWO_ON_CONNECT | 1u << WAWO_ON_RECEIVE | 1u << WAWO_ON_CLOSE | 1u << WAWO_ON_SHUTDOWN;

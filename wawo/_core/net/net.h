@@ -9,14 +9,14 @@
 struct wawo_engine {
     const struct wawo_sink *sink;
     void *arg;
-    int64_t slow_ns; /* atomic */
+    wawo_i64 slow_ns; /* atomic */
 };
 
 struct wawo_net {
     struct wawo_loop *loop;
     const struct wawo_sink *sink;
     void *arg;
-    const int64_t *slow_ns;
+    const wawo_i64 *slow_ns;
     struct wawo_batch batch;
     struct wawo_conn *dirty, **dirty_last;
     struct wawo_list starving; /* connections that wait for chunks */

@@ -26,6 +26,9 @@ enum {
 };
 
 struct wawo_share {
+    /* What is atomic and read without the lock: `state` is stored with release, so what a later state stands for (the
+     * addresses, how it ended) is there for whoever loads it; `connected_ns` the same for the addresses. `wants` is full: its
+     * bits, and the posts before them, are seen by the exchange that takes them. The counts and times are hints. */
     /* the first line is read with each message */
     uint32_t refs;  /* atomic */
     uint8_t lock;   /* state against posts, user */
@@ -42,13 +45,13 @@ struct wawo_share {
     struct wawo_conn *conn; /* loop only; NULL when gone */
     void *user;             /* the binding's; set by any thread, emptied by the loop, both under the lock */
     size_t posted;          /* bytes in posts; under the lock, read by any */
-    int64_t received_ns;    /* atomic */
+    wawo_i64 received_ns;   /* atomic */
 
     size_t queued; /* bytes in the out-ring when the loop last looked; atomic */
     struct wawo_call call;
     struct wawo_slice *posts, *last_post; /* bytes from other threads, in wire form; under the lock */
     struct wawo_endpoint *endpoint;      /* valid while state is not CLOSED; under the lock or on the loop */
-    int64_t connected_ns;                /* 0 before */
+    wawo_i64 connected_ns;               /* 0 before; atomic */
     int32_t error, gai;                  /* how it ended; atomic */
     uint8_t operation;                   /* atomic */
     uint8_t fault;                       /* enum wawo_proxy_fault; written before anybody else has the share */
