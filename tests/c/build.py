@@ -1,6 +1,8 @@
 """Compiles the C core as strict C11 with the tests of tests/c, and runs them: no Python package is involved.
 
     python tests/c/build.py [--mode debug|release|asan|tsan] [--cc clang] [--build-only] [-l] [-v] [FILTER...]
+    python tests/c/build.py --strict [--cc clang]      compiles every file for its warnings alone
+    python tests/c/build.py --cpu aarch64 [FILTER...]  for another CPU, with ziglang and qemu-user-static
 
 Objects stay in build/c/<mode>/; what did not change is not compiled again. Needs only the standard library.
 """
@@ -8,6 +10,7 @@ Objects stay in build/c/<mode>/; what did not change is not compiled again. Need
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import os
 import runpy
@@ -31,6 +34,13 @@ STRICT = [
     "-Wshadow",
     "-Wstrict-prototypes",
     "-Wmissing-prototypes",
+    "-Wconversion",
+    "-Wcast-align",
+    "-Wformat=2",
+    "-Wpointer-arith",
+    "-Wundef",
+    "-Wvla",
+    "-Wwrite-strings",
     "-Werror",
     "-g",
     "-pthread",
@@ -54,6 +64,34 @@ MODES: dict[str, tuple[list[str], dict[str, str]]] = {
     ),
     "tsan": ([*SANITIZER, "-fsanitize=thread"], {"TSAN_OPTIONS": "second_deadlock_stack=1:die_after_fork=0"}),
 }
+
+
+# As Microsoft's compiler, as far as clang can be taken for it: no header of Windows is here.
+MSVC = ["-fms-extensions", "-fms-compatibility-version=19.40", "-U__clang__", "-U__GNUC__", "-ffreestanding", "-msse2"]
+MSVC += [f"-I{TESTS}/msvc", "-Wno-unused-command-line-argument", "-Wno-pedantic", "-Wno-language-extension-token"]
+MSVC_SOURCE = TESTS / "msvc" / "headers.c"
+MSVC_TARGETS = ["x86_64-pc-windows-msvc", "i686-pc-windows-msvc", "aarch64-pc-windows-msvc"]
+
+# cpu: (flags of zig cc, what runs the program). Statically linked with musl, so that nothing of that CPU need be here.
+# A trap is all that is left of UBSan: it has no run time for them.
+CPUS: dict[str, tuple[list[str], list[str]]] = {
+    "aarch64": (["-target", "aarch64-linux-musl"], ["qemu-aarch64-static"]),
+    "armv7": (["-target", "arm-linux-musleabihf", "-mcpu=cortex_a7"], ["qemu-arm-static"]),
+    "i686": (["-target", "x86-linux-musl", "-mcpu=pentium4"], []),
+    "s390x": (["-target", "s390x-linux-musl"], ["qemu-s390x-static"]),  # big-endian
+}
+CPU_FLAGS = ["-O2", "-DWAWO_DEBUG", "-fsanitize=undefined", "-fsanitize-trap=undefined", "-static"]
+# Slower, but how much is not known: a deadline that is hit for that says nothing.
+EMULATED = {"WAWO_TEST_DEADLINE": "90"}
+# The names of tests that qemu's translation of system calls cannot run, each with what is missing.
+UNABLE = TESTS / "qemu.txt"
+
+
+def find_zig() -> str:
+    found = importlib.util.find_spec("ziglang")
+    if found is None or found.origin is None:
+        raise SystemExit("compiling for another CPU needs ziglang: pip install '.[cross]'")
+    return str(Path(found.origin).with_name("zig"))
 
 
 def find_compiler(wanted: str | None) -> str:
@@ -95,30 +133,68 @@ def run_tool(command: list[str], note: Path) -> str:
     return done.stderr or f"{' '.join(command)}: exit status {done.returncode}\n"
 
 
-def compile_one(compiler: str, flags: list[str], folder: Path, source: Path) -> tuple[Path, str]:
+def compile_one(compiler: list[str], flags: list[str], folder: Path, source: Path) -> tuple[Path, str]:
     made = folder / source.with_suffix(".o")
     rule, note = made.with_suffix(".d"), made.with_suffix(".cmd")
-    command = [compiler, *STRICT, *flags, "-MMD", "-MF", str(rule), "-c", str(source), "-o", str(made)]
+    command = [*compiler, *STRICT, *flags, "-MMD", "-MF", str(rule), "-c", str(source), "-o", str(made)]
     if rule.exists() and is_fresh(made, inputs_of(rule), command, note):
         return made, ""
     return made, run_tool(command, note)
 
 
-def build(compiler: str, mode: str) -> Path:
-    flags = MODES[mode][0]
-    folder = Path("build/c") / mode
+def build(compiler: list[str], name: str, flags: list[str]) -> Path:
+    folder = Path("build/c") / name
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         results = list(pool.map(lambda source: compile_one(compiler, flags, folder, source), sources()))
     objects = [made for made, _ in results]
     complaints = "".join(text for _, text in results)
     program, note = folder / "wawo-tests", folder / "wawo-tests.cmd"
-    command = [compiler, *flags, "-pthread", *map(str, objects), "-o", str(program)]
+    command = [*compiler, *flags, "-pthread", *map(str, objects), "-o", str(program)]
     if not complaints and not is_fresh(program, objects, command, note):
         complaints = run_tool(command, note)
     if complaints:
         sys.stderr.write(complaints)
-        raise SystemExit(f"the C core does not build ({compiler}, {mode})")
+        raise SystemExit(f"the C core does not build ({' '.join(compiler)}, {name})")
     return program
+
+
+def check(compiler: str) -> int:
+    """Compiles every file and keeps nothing: how many have complaints."""
+    commands = [[compiler, *STRICT, str(source)] for source in sources()]
+    if "clang" in Path(compiler).name:
+        commands += [[compiler, *STRICT, *MSVC, "-target", target, str(MSVC_SOURCE)] for target in MSVC_TARGETS]
+
+    def check_one(command: list[str]) -> str:
+        done = subprocess.run([*command, "-fsyntax-only"], capture_output=True, text=True)
+        return done.stderr or ("" if done.returncode == 0 else f"{' '.join(command)}: exit status {done.returncode}\n")
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        complaints = [text for text in pool.map(check_one, commands) if text]
+    sys.stderr.write("".join(complaints))
+    print(f"{compiler}: {len(commands)} compiled, {len(complaints)} with complaints")
+    return len(complaints)
+
+
+def unable(program: list[str]) -> list[str]:
+    """The tests that cannot run under qemu. A name that no test has any more must go from the list."""
+    lines = [line.split(None, 1) for line in UNABLE.read_text().splitlines() if line and not line.startswith("#")]
+    known = subprocess.run([*program, "-l"], capture_output=True, text=True, check=True).stdout.split()
+    for name, *reason in lines:
+        if not reason or name not in known:
+            raise SystemExit(f"{UNABLE}: {name}: " + ("no test has that name" if reason else "the reason is missing"))
+    return [name for name, _ in lines]
+
+
+def run_on_cpu(cpu: str, filters: list[str], *, build_only: bool) -> int:
+    flags, runner = CPUS[cpu]
+    program = [*runner, str(build([find_zig(), "cc", *flags], cpu, CPU_FLAGS))]
+    if build_only:
+        return 0
+    if runner and not shutil.which(runner[0]):
+        raise SystemExit(f"{runner[0]} is missing: install the package qemu-user-static")
+    left_out = unable(program) if runner else []
+    options = [word for name in left_out for word in ("-x", name)]
+    return subprocess.run([*program, *options, *filters], env={**EMULATED, **os.environ}).returncode
 
 
 def prefix(mode: str) -> list[str]:
@@ -133,6 +209,8 @@ def prefix(mode: str) -> list[str]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--mode", choices=MODES, default="debug")
+    parser.add_argument("--strict", action="store_true", help="compile every file for its warnings, run nothing")
+    parser.add_argument("--cpu", choices=CPUS, help="compile with zig for that CPU, run it under qemu")
     parser.add_argument("--cc", default=os.environ.get("CC"), help="the compiler (gcc, clang or cc)")
     parser.add_argument("--build-only", action="store_true", help="compile and link, run nothing")
     parser.add_argument("-l", "--list", action="store_true", help="list the tests")
@@ -141,13 +219,17 @@ def main() -> int:
     arguments = parser.parse_args()
 
     os.chdir(ROOT)
-    program = build(find_compiler(arguments.cc), arguments.mode)
+    flags = ["-l"] * arguments.list + ["-v"] * arguments.verbose
+    if arguments.strict:
+        return 1 if check(find_compiler(arguments.cc)) else 0
+    if arguments.cpu:
+        return run_on_cpu(arguments.cpu, [*flags, *arguments.filter], build_only=arguments.build_only)
+    program = build([find_compiler(arguments.cc)], arguments.mode, MODES[arguments.mode][0])
     if arguments.build_only:
         return 0
     environment = dict(os.environ)
     for name, value in MODES[arguments.mode][1].items():
         environment[name] = ":".join(filter(None, [value, os.environ.get(name)]))
-    flags = ["-l"] * arguments.list + ["-v"] * arguments.verbose
     return subprocess.run(
         [*prefix(arguments.mode), str(program), *flags, *arguments.filter], env=environment
     ).returncode

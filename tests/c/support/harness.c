@@ -391,8 +391,24 @@ static struct harness_test **sorted_tests(size_t *count)
     return list;
 }
 
+enum { LEFT_OUT_MAX = 256 };
+static const char *left_out[LEFT_OUT_MAX];
+static size_t left_out_count;
+
+static void leave_out(const char *name)
+{
+    if (left_out_count == LEFT_OUT_MAX) {
+        fputs("harness: too many -x\n", stderr);
+        exit(2);
+    }
+    left_out[left_out_count++] = name;
+}
+
 static bool wanted(const char *name, char **filters)
 {
+    for (size_t i = 0; i < left_out_count; i++)
+        if (strcmp(name, left_out[i]) == 0)
+            return false;
     if (*filters == NULL)
         return true;
     for (; *filters != NULL; filters++)
@@ -403,10 +419,11 @@ static bool wanted(const char *name, char **filters)
 
 static int usage(void)
 {
-    puts("usage: tests [-l] [-v] [-1] [FILTER...]\n"
+    puts("usage: tests [-l] [-v] [-1] [-x NAME]... [FILTER...]\n"
          "  FILTER  run the tests whose name contains it (any of several)\n"
          "  -l      list the names and do nothing else\n"
          "  -v      print passed tests too\n"
+         "  -x NAME leave the test of that full name out\n"
          "  -1      run the first match in this process, without a deadline: for a debugger");
     return 2;
 }
@@ -419,7 +436,9 @@ int main(int argc, char **argv)
     struct harness_test **all = sorted_tests(&count);
     int option;
 
-    while ((option = getopt(argc, argv, "lv1")) != -1) {
+    while ((option = getopt(argc, argv, "lv1x:")) != -1) {
+        if (option == 'x')
+            leave_out(optarg);
         list |= option == 'l';
         verbose |= option == 'v';
         here |= option == '1';
