@@ -21,7 +21,8 @@ import wawo
 from wawo.errors import close_error, start_error
 
 PAGE = DOCS / "trouble.md"
-SETUP, CHOICE = (ast.parse((ROOT / name).read_text(encoding="utf-8")) for name in ("setup.py", "wawo/_core/__init__.py"))
+SOURCES = ("setup.py", "wawo/_core/__init__.py")
+SETUP, CHOICE = (ast.parse((ROOT / name).read_text(encoding="utf-8")) for name in SOURCES)
 SHOWN = {block.text.rstrip("\n") for block in blocks(PAGE) if block.language == "text"}
 
 
