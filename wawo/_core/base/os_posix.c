@@ -605,7 +605,7 @@ int wawo_thread_start(struct wawo_thread *t, const char *name, void (*main)(void
     (void)pthread_sigmask(SIG_SETMASK, &old, NULL);
     if (err != 0)
         wawo_free(s);
-    return -err;
+    return err == EAGAIN ? WAWO_ENOMEM : -err; /* no room for a thread: never "would block" */
 }
 
 void wawo_thread_join(struct wawo_thread *t)

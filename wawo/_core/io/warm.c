@@ -49,6 +49,7 @@ int wawo_warm_start(struct wawo_loop *loop, uint64_t id, struct wawo_file *file,
                     wawo_warm_answer answer, void *arg)
 {
     struct warm *w = wawo_alloc(sizeof *w);
+    int err;
 
     if (w == NULL)
         return WAWO_ENOMEM;
@@ -64,10 +65,11 @@ int wawo_warm_start(struct wawo_loop *loop, uint64_t id, struct wawo_file *file,
                        .arg = arg};
     wawo_file_hold(file);
     wawo_threads_hold(loop->threads);
-    if (wawo_work_submit(&w->work) != 0) {
+    err = wawo_work_submit(&w->work);
+    if (err != 0) {
         wawo_threads_drop(loop->threads);
         warm_free(w);
-        return WAWO_ENOMEM; /* whatever kept a thread from starting: EAGAIN of the system is not "would block" */
+        return err;
     }
     wawo_bump(&loop->file_reads, 1);
     return 0;
