@@ -3,7 +3,9 @@
     python tests/c/build.py [--mode debug|release|asan|tsan] [--cc clang] [--build-only] [-l] [-v] [FILTER...]
     python tests/c/build.py --strict [--cc clang]      compiles every file for its warnings alone
     python tests/c/build.py --cpu aarch64 [FILTER...]  for another CPU, with ziglang and qemu-user-static
+    python tests/c/build.py --mode sim [-v] -- [--first SEED] [--count SEEDS]
 
+The last one is the simulation over a fake kernel, see tests/c/sim/sim.h.
 Objects stay in build/c/<mode>/; what did not change is not compiled again. Needs only the standard library.
 """
 
@@ -13,6 +15,7 @@ import argparse
 import importlib.util
 import json
 import os
+import re
 import runpy
 import shutil
 import subprocess
@@ -24,6 +27,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 CORE = Path("wawo/_core")
 TESTS = Path("tests/c")
+SIM = TESTS / "sim"
 FUZZ = Path("tests/fuzz")
 
 STRICT = [
@@ -51,17 +55,20 @@ STRICT = [
 
 SANITIZER = ["-O1", "-fno-omit-frame-pointer", "-DWAWO_DEBUG"]
 
+ASAN: tuple[list[str], dict[str, str]] = (
+    [*SANITIZER, "-fsanitize=address,undefined", "-fno-sanitize-recover=all"],
+    {
+        "ASAN_OPTIONS": "detect_leaks=1:detect_stack_use_after_return=1:strict_string_checks=1",
+        "UBSAN_OPTIONS": "print_stacktrace=1:abort_on_error=1",
+    },
+)
+
 # mode: (flags of the compiler and the linker, options of the sanitizers' run time)
 MODES: dict[str, tuple[list[str], dict[str, str]]] = {
     "release": (["-O2", "-DNDEBUG"], {}),
     "debug": (["-O0", "-DWAWO_DEBUG"], {}),
-    "asan": (
-        [*SANITIZER, "-fsanitize=address,undefined", "-fno-sanitize-recover=all"],
-        {
-            "ASAN_OPTIONS": "detect_leaks=1:detect_stack_use_after_return=1:strict_string_checks=1",
-            "UBSAN_OPTIONS": "print_stacktrace=1",
-        },
-    ),
+    "asan": ASAN,
+    "sim": ASAN,
     "tsan": ([*SANITIZER, "-fsanitize=thread"], {"TSAN_OPTIONS": "second_deadlock_stack=1:die_after_fork=0"}),
 }
 
@@ -101,10 +108,20 @@ def find_compiler(wanted: str | None) -> str:
     raise SystemExit(f"no C compiler: {wanted or 'gcc, clang or cc'} is not on the path; install the package gcc")
 
 
-def sources() -> list[Path]:
+def sources(mode: str) -> list[Path]:
     listed = runpy.run_path(str(CORE / "manifest.py"))["SOURCES"][sys.platform]
+    if mode == "sim":
+        return [*(CORE / name for name in listed), *sorted(SIM.glob("*.c"))]
     tests = [*sorted(TESTS.glob("support/*.c")), *sorted(TESTS.rglob("test_*.c")), *sorted(FUZZ.glob("fuzz_*.c"))]
     return [*(CORE / name for name in listed), *tests]
+
+
+def wrapped() -> list[str]:
+    """The system calls that the fake kernel answers, for the linker."""
+    text = "".join(path.read_text() for path in SIM.glob("*.c"))
+    calls = re.findall(r"^WRAP\([^,]+, (\w+)", text, re.M)
+    calls += [f"{call}64" for call in re.findall(r"^WRAP64\((\w+)", text, re.M)]
+    return [f"-Wl,--wrap={call}" for call in sorted(calls)]
 
 
 def is_fresh(made: Path, inputs: Iterable[Path], command: list[str], note: Path) -> bool:
@@ -145,11 +162,13 @@ def compile_one(compiler: list[str], flags: list[str], folder: Path, source: Pat
 def build(compiler: list[str], name: str, flags: list[str]) -> Path:
     folder = Path("build/c") / name
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        results = list(pool.map(lambda source: compile_one(compiler, flags, folder, source), sources()))
+        results = list(pool.map(lambda source: compile_one(compiler, flags, folder, source), sources(name)))
     objects = [made for made, _ in results]
     complaints = "".join(text for _, text in results)
-    program, note = folder / "wawo-tests", folder / "wawo-tests.cmd"
-    command = [*compiler, *flags, "-pthread", *map(str, objects), "-o", str(program)]
+    program = folder / ("wawo-sim" if name == "sim" else "wawo-tests")
+    note = program.with_suffix(".cmd")
+    last = [*wrapped(), "-ldl"] if name == "sim" else []
+    command = [*compiler, *flags, "-pthread", *map(str, objects), *last, "-o", str(program)]
     if not complaints and not is_fresh(program, objects, command, note):
         complaints = run_tool(command, note)
     if complaints:
@@ -160,7 +179,7 @@ def build(compiler: list[str], name: str, flags: list[str]) -> Path:
 
 def check(compiler: str) -> int:
     """Compiles every file and keeps nothing: how many have complaints."""
-    commands = [[compiler, *STRICT, str(source)] for source in sources()]
+    commands = [[compiler, *STRICT, str(source)] for source in dict.fromkeys([*sources("debug"), *sources("sim")])]
     if "clang" in Path(compiler).name:
         commands += [[compiler, *STRICT, *MSVC, "-target", target, str(MSVC_SOURCE)] for target in MSVC_TARGETS]
 
@@ -214,8 +233,8 @@ def main() -> int:
     parser.add_argument("--cc", default=os.environ.get("CC"), help="the compiler (gcc, clang or cc)")
     parser.add_argument("--build-only", action="store_true", help="compile and link, run nothing")
     parser.add_argument("-l", "--list", action="store_true", help="list the tests")
-    parser.add_argument("-v", "--verbose", action="store_true", help="print passed tests too")
-    parser.add_argument("filter", nargs="*", help="run the tests whose name contains it")
+    parser.add_argument("-v", "--verbose", action="store_true", help="print passed tests too, or each step")
+    parser.add_argument("filter", nargs="*", help="run the tests whose name contains it; options of the simulation")
     arguments = parser.parse_args()
 
     os.chdir(ROOT)
