@@ -57,7 +57,10 @@ def command(program: Program, port: str, folder: Path, *, serves: bool = False) 
         return ["sh", "-euc", code]
     file = folder / (program.name or "program.py")
     file.write_text(code, encoding="utf-8")
-    return [sys.executable, "-X", "dev", "-W", "error", str(file)]
+    strict = ["-W", "error"]
+    if "asyncio" not in code:  # whose debug mode complains of every callback that a busy machine makes slow
+        strict += ["-X", "dev"]
+    return [sys.executable, *strict, str(file)]
 
 
 def named(page: str, name: str) -> Program:
