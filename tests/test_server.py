@@ -420,7 +420,7 @@ def test_stop_with_drain_lets_connections_finish(server: wawo.TcpServer, log: Lo
 
 @pytest.mark.parametrize("drain", [-1, float("nan"), 86_401])
 def test_drain_range(server: wawo.TcpServer, drain: float) -> None:
-    with pytest.raises(ValueError, match="drain must be 0 to 86,400"):
+    with pytest.raises(ValueError, match="drain must be 0 to 86,400 seconds, not"):
         server.stop(drain=drain)
     with pytest.raises(ValueError, match="timeout must be 0 to"):
         server.wait(-1)

@@ -34,7 +34,7 @@ def check_seconds(name: str, value: object, high: float, *, zero: bool = True) -
         raise TypeError(f"{name} must be a number of seconds, not {type(value).__name__} ({value!r})")
     if math.isnan(value) or not 0 <= value <= high or (value == 0 and not zero):
         low = "0" if zero else "more than 0"
-        raise ValueError(f"{name} must be {low} to {high:,} seconds, not {value!r}")
+        raise ValueError(f"{name} must be {low} to {int(high):,} seconds, not {value!r}")
     return float(value)
 
 
