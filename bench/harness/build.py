@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 
 from bench.harness.errors import BenchError
@@ -36,6 +37,7 @@ def compiler() -> str:
     raise BenchError("no C compiler found (cc, gcc, clang or $CC): raw C and the load generator cannot be built")
 
 
+@cache
 def cache_dir() -> Path:
     base = os.environ.get("XDG_CACHE_HOME")
     root = Path(base) if base else Path.home() / ".cache"

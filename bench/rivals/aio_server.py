@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from typing import cast
 
-from shared import ASYNCIO_LOOPS, HEADER, answer_all, begin, on_message, options_of_a_server, run_asyncio
+from shared import ASYNCIO_LOOPS, HEADER, answer_all, begin, fast_base, on_message, options_of_a_server, run_asyncio
 
 
 class RawEcho(asyncio.Protocol):
@@ -66,7 +66,7 @@ def main() -> None:
     parser.add_argument("--loop", choices=ASYNCIO_LOOPS, default="asyncio")
     parser.add_argument("--joined", action="store_true", help="one write for the answers to one read")
     options = parser.parse_args()
-    begin(options, options.loop)
+    begin(options, options.loop, "(on uvloop)" if options.loop == "aiofastnet" and fast_base() else "")
     framed = JoinedEcho if options.joined else FramedEcho
     protocol = framed if options.framing == "length" else RawEcho
     run_asyncio(options.loop, serve(protocol, options.host, options.port))
