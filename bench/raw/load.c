@@ -464,6 +464,20 @@ static uint64_t send_due(uint64_t index, uint64_t now)
     return index;
 }
 
+/* What has no reply, or was not even handed over, from message `index` on, is at least that late. */
+static void count_unanswered(uint64_t index, uint64_t now)
+{
+    unanswered = flying_total;
+    for (unsigned i = 0; i < opt.connections; i++)
+        for (unsigned k = 0; k < conns[i].flying; k++)
+            latency_add(&latency, now - due_ns(&conns[i], conns[i].replies + k));
+    for (; schedule_ns(index) < window.end.at; index++) {
+        latency_add(&latency, now - schedule_ns(index));
+        due_in_window++;
+        unanswered++;
+    }
+}
+
 static void run_rate(void)
 {
     uint64_t index = 0;
@@ -473,16 +487,12 @@ static void run_rate(void)
     while (alive > 0 && !window.done) {
         uint64_t now = now_ns();
 
+        index = send_due(index, now); /* first: what was due before the end is sent, however late this thread is */
         window_step(now);
-        if (!window.done)
-            index = send_due(index, now);
         poll_once(on_rate, 0); /* spins: a sleep would be late by more than what is measured */
     }
     drain(on_rate, RATE_DRAIN_SECONDS);
-    unanswered = flying_total;
-    for (unsigned i = 0; i < opt.connections; i++) /* they are at least that late */
-        for (unsigned k = 0; k < conns[i].flying; k++)
-            latency_add(&latency, now_ns() - due_ns(&conns[i], conns[i].replies + k));
+    count_unanswered(index, now_ns());
 }
 
 static void run_connect(void)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import subprocess
@@ -29,7 +30,7 @@ def load(port: int, **options: object) -> dict[str, Any]:
 def echo_that_stalls_once(listening: socket.socket) -> None:
     sock, _ = listening.accept()
     never = threading.Event()
-    with sock:
+    with sock, contextlib.suppress(ConnectionError):  # a load that lost its patience
         answered = 0
         while data := sock.recv(65536):
             sock.sendall(data)
@@ -46,8 +47,7 @@ def test_a_stall_is_felt_by_all_that_were_due_meanwhile() -> None:
         found = load(listening.getsockname()[1], mode="rate", rate=RATE, seconds=SECONDS, warmup=0)
         server.join()
     assert found["errors"] == 0
-    assert found["unanswered"] == 0
-    assert found["due"] >= 0.98 * RATE * SECONDS
+    assert found["due"] >= 0.99 * RATE * SECONDS
     # 400 of 1,000 were due in the stall: a tenth of all waited more than half of it, and the middle is not among them.
     assert found["p90_us"] > STALL_S * 1e6 / 2
     assert found["max_us"] > STALL_S * 1e6 * 0.9
@@ -59,6 +59,8 @@ def test_whoever_cannot_keep_up_is_seen_and_is_no_error() -> None:
         found = run_load(str(build.build("load")), server, options, EVERYWHERE)
     assert found["errors"] == 0
     assert 0 < found["messages"] < 50_000_000 * 0.1 * 0.5
+    assert found["due"] >= 50_000_000 * 0.1 * 0.99
+    assert found["unanswered"] > 0.5 * found["due"]
 
 
 def test_a_closed_loop_counts_every_message() -> None:
