@@ -30,7 +30,7 @@ static size_t put_frame(uint8_t *p, unsigned size, bool little, size_t len, uint
     unsigned i;
 
     for (i = 0; i < size; i++)
-        p[little ? i : size - 1 - i] = i < 8 ? (uint8_t)((uint64_t)len >> (8 * i)) : 0;
+        p[little ? i : size - 1 - i] = (uint8_t)(i < 8 ? (uint64_t)len >> (8 * i) : 0);
     kit_fill(p + size, len, offset);
     return size + len;
 }

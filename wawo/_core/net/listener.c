@@ -97,17 +97,19 @@ static void adopt(struct wawo_call *call, struct wawo_loop *loop, bool dead)
     wawo_free(a);
 }
 
-static void hand_over(struct wawo_branch *b, int fd, const struct wawo_addr *peer)
+/* false: there is no memory for the way, and the socket is closed. */
+static bool hand_over(struct wawo_branch *b, int fd, const struct wawo_addr *peer)
 {
     struct adopted *a = wawo_alloc(sizeof *a);
 
     if (a != NULL) {
         *a = (struct adopted){.call = {.run = adopt}, .branch = b, .peer = *peer, .fd = fd};
         if (wawo_loop_post(b->net->loop, &a->call))
-            return;
+            return true;
         wawo_free(a);
     }
     give_up(b, fd, peer);
+    return false;
 }
 
 /* ---- pausing ---- */
@@ -161,8 +163,8 @@ static bool place(struct wawo_listener *l, int fd, const struct wawo_addr *peer)
         reject(l, fd);
     else if (target == b)
         establish(b, fd, peer);
-    else
-        hand_over(target, fd, peer);
+    else if (!hand_over(target, fd, peer))
+        wawo_bump(&b->stats.rejected, 1);
     return true;
 }
 
