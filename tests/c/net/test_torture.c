@@ -1,6 +1,6 @@
-/* A whole life of an engine with the n-th allocation failing, for every n until nothing fails any more: whatever comes
- * of it, no crash, no hang, no leak. */
-#include "support/stage.h"
+/* A whole life of an engine with the n-th allocation failing, for every n. Framings, fan-out and what other threads send
+ * have scenes of their own in test_torture_scenes.c. */
+#include "support/torture.h"
 
 #include "base/alloc.h"
 #include "base/atomic.h"
@@ -168,64 +168,37 @@ static bool adopt(struct stage *s)
     return good;
 }
 
-/* true: it ran through without a failure. */
-static bool life(const char *backend, unsigned loops, size_t n, const char *host)
+/* `host` to dial; NULL: to a unix socket. */
+static bool live(struct stage *s, const void *host)
 {
-    struct stage s;
-    unsigned before = kit_open_fds();
-    size_t calls;
-    bool good;
-    int err;
+    bool good = serve(s);
 
-    wawo_os_file_pretend(never_cached, NULL);
-    wawo_alloc_fail_at(n);
-    err = stage_open_with(&s, backend, loops, 1 << 20);
-    good = err == 0;
-    if (good) {
-        good = serve(&s);
-        good = dial(&s, host) && good;
-        good = adopt(&s) && good;
-        stage_close(&s);
-    } else {
-        ASSERT_EQ(err, WAWO_ENOMEM);
-    }
-    calls = wawo_alloc_calls();
-    wawo_alloc_fail_at(0);
-    ASSERT_EQ(wawo_live_shares(), 0u);
-    ASSERT_EQ(wawo_live_chunks(), 0u);
-    KIT_UNTIL(wawo_alloc_live() == 0);
-    ASSERT_EQ(wawo_live_files(), 0u);
-    ASSERT_EQ(kit_open_fds(), before);
-    if (calls < n)
-        ASSERT_TRUE(good); /* nothing failed */
-    return calls < n;
+    good = dial(s, host) && good;
+    return adopt(s) && good;
 }
 
-static void torture(const char *backend, unsigned loops, const char *host)
+static void torture_life(const char *backend, unsigned loops, const char *host)
 {
-    size_t n;
-
-    for (n = 1; !life(backend, loops, n, host); n++)
-        ASSERT_LT(n, 1000u);
-    ASSERT_GT(n, 20u);
+    wawo_os_file_pretend(never_cached, NULL);
+    torture(backend, loops, live, host);
 }
 
 TEST_EACH_BACKEND(every_allocation_fails_one_loop, backend)
 {
-    torture(backend, 1, "127.0.0.1");
+    torture_life(backend, 1, "127.0.0.1");
 }
 
 TEST_EACH_BACKEND(every_allocation_fails_two_loops, backend)
 {
-    torture(backend, 2, "127.0.0.1");
+    torture_life(backend, 2, "127.0.0.1");
 }
 
 TEST_EACH_BACKEND(every_allocation_fails_unix_socket, backend)
 {
-    torture(backend, 1, NULL);
+    torture_life(backend, 1, NULL);
 }
 
 TEST_EACH_BACKEND(every_allocation_fails_with_a_name, backend)
 {
-    torture(backend, 1, "localhost");
+    torture_life(backend, 1, "localhost");
 }

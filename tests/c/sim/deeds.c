@@ -161,11 +161,14 @@ void deed_broadcast(struct party *p)
     struct item *it;
     ptrdiff_t n;
     unsigned i;
+    bool evict;
 
     if (len < 16) /* it must be told from others by its first bytes */
         return;
+    evict = sim_chance(200);
+    p->evicts = p->evicts || evict;
     fiber_undivided(true);
-    n = wawo_endpoint_broadcast(p->endpoint, message, len, NULL, 0, sim_chance(200));
+    n = wawo_endpoint_broadcast(p->endpoint, message, len, NULL, 0, evict);
     fiber_undivided(false);
     sim_log("broadcast", (int64_t)len, n, 0);
     if (n < 0 && n != WAWO_ENOBUFS && (n != WAWO_ENOMEM || !app.starving))

@@ -138,6 +138,7 @@ static void check_reason(const struct actor *a)
     if (i == sizeof known / sizeof *known || (i > 9 && a->operation != WAWO_OP_CONNECT))
         SIM_FAIL("connection %llx ended with operation %d and error %d", (unsigned long long)a->id, a->operation,
                  a->error);
+    SIM_CHECK(a->operation != WAWO_OP_SEND || a->error != ENOBUFS || a->party->evicts);
     app.seen[SEEN_BROKEN] += a->error == ECONNRESET;
     app.seen[SEEN_MALFORMED] += a->error == EBADMSG || a->error == EMSGSIZE;
     app.seen[SEEN_LATE] += a->error == ETIMEDOUT;

@@ -44,6 +44,7 @@ struct party {
     struct wawo_options options;
     unsigned mask;
     uint16_t port;
+    bool evicts; /* a broadcast may have ended slow ones */
     bool listens, stopping, over; /* over: SHUTDOWN was told */
 };
 
