@@ -17,11 +17,13 @@ from typing import Any
 import pytest
 
 import wawo
+from wawo import _core
 
 PACKAGE = Path(wawo.__file__ or "").parent
 CLASSES = [name for name in wawo.__all__ if isinstance(getattr(wawo, name), type)]
 MODULES = sorted(module.name for module in pkgutil.iter_modules([str(PACKAGE)]) if not module.name.startswith("_"))
 COMPILED = sorted(path.stem for path in (PACKAGE / "_core").glob("*.pyi"))
+compiled = pytest.mark.skipif(_core.ENGINE != "native", reason="about the compiled modules")
 
 INTERNAL = {
     "Callbacks": "the keywords of Listener, for type checkers",
@@ -114,6 +116,7 @@ def docstrings(tree: ast.Module) -> dict[str, str]:
     return {name: text for name, text in found.items() if text}
 
 
+@compiled
 @pytest.mark.parametrize("name", COMPILED)
 def test_stub_and_runtime_say_the_same(name: str) -> None:
     module = import_module(f"wawo._core.{name}")
@@ -127,6 +130,7 @@ def test_stub_and_runtime_say_the_same(name: str) -> None:
         assert len(stub) >= 20
 
 
+@compiled
 def test_each_compiled_module_has_a_stub() -> None:
     compiled = {name.rpartition(".")[2] for name in sys.modules if re.fullmatch(r"wawo\._core\._\w+", name)}
     assert compiled - {"_version"} == set(COMPILED)
@@ -136,7 +140,7 @@ def test_each_compiled_module_has_a_stub() -> None:
 def test_help_shows_what_a_method_is_for(capsys: pytest.CaptureFixture[str]) -> None:
     help(wawo.Connection.send)
     shown = capsys.readouterr().out
-    assert "send(self, data, /)" in shown
+    assert re.search(r"send\(self, data\b.*, /\)", shown)
     assert "SendBufferFull" in shown
 
 

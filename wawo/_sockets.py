@@ -21,6 +21,7 @@ _UNIX_MAX = 107  # bytes: struct sockaddr_un has 108, the last one is a NUL
 _JUST_BOUND_SECONDS = 0.05  # a socket that is bound and about to listen refuses as a dead one does
 _LOCK_SECONDS = 1.0
 _KEEPALIVE_PROBES = 5
+_AF_UNIX: int = getattr(socket, "AF_UNIX", -1)  # -1: Python has none of these here
 _NO_IPV6 = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOSUPPORT)
 _ANY_IPV4 = "0.0.0.0"
 
@@ -38,6 +39,8 @@ def is_unix(host: object) -> bool:
 def check_unix(host: str, port: object) -> str:
     """Return the path in "unix:/path", or "@name", if an address can hold it, else raise an error that names it."""
     path = host[len(UNIX) :]
+    if _AF_UNIX < 0:
+        raise ValueError(f"this system has no unix sockets that Python can make: {host!r}")
     if port is not None:
         raise TypeError(f"a unix socket has no port: give {host!r} alone, without {port!r}")
     if path in ("", "@"):
@@ -78,7 +81,7 @@ class UnixFile:
 
 def bind_unix(path: str) -> tuple[socket.socket, UnixFile | None]:
     """A bound, non-blocking socket and its file (None: abstract). A dead file is replaced."""
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    sock = socket.socket(_AF_UNIX, socket.SOCK_STREAM)
     try:
         sock.setblocking(False)
         if path[0] == "@":
@@ -136,7 +139,7 @@ def _remove_dead(path: str) -> None:
 
 
 def _probe(path: str) -> int:
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
+    with socket.socket(_AF_UNIX, socket.SOCK_STREAM) as sock:
         sock.setblocking(False)
         return sock.connect_ex(path)
 
@@ -220,7 +223,7 @@ def _configure(sock: socket.socket, host: str, options: Options) -> None:
 
 def tune(sock: socket.socket, options: Options) -> None:
     """Set what the options say of TCP connections; nothing on a unix socket."""
-    if sock.family == socket.AF_UNIX:
+    if sock.family == _AF_UNIX:
         return
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, options.no_delay)
     if options.keepalive is not None:
@@ -233,7 +236,7 @@ def tune(sock: socket.socket, options: Options) -> None:
 
 # ---- sockets that a program hands in ----
 
-_FAMILIES = (socket.AF_INET, socket.AF_INET6, socket.AF_UNIX)
+_FAMILIES = (socket.AF_INET, socket.AF_INET6, _AF_UNIX)
 
 
 def check_listener(sock: object) -> socket.socket:
@@ -266,18 +269,27 @@ def is_listening(sock: socket.socket) -> bool:
 def lend(sock: socket.socket) -> Callable[[], None]:
     """Make sock what the core wants, non-blocking and not inherited by programs; returns what takes that back.
 
-    Only the descriptor is touched: the timeout of the object does not matter to the core, and stays as it is.
+    Where the system can, only the descriptor is touched: the timeout of the object does not matter to the core, and
+    stays as it is.
     """
-    fd = sock.fileno()
-    blocking, inheritable = os.get_blocking(fd), os.get_inheritable(fd)
+    fd, inheritable = sock.fileno(), sock.get_inheritable()
+    by_fd = os.name == "posix" and hasattr(os, "set_blocking")
+    before = os.get_blocking(fd) if by_fd else sock.gettimeout()
 
     def undo() -> None:
-        if sock.fileno() == fd:  # else the core has taken it
-            os.set_blocking(fd, blocking)
-            os.set_inheritable(fd, inheritable)
+        if sock.fileno() != fd:  # the core has taken it
+            return
+        if by_fd:
+            os.set_blocking(fd, bool(before))
+        else:
+            sock.settimeout(before)
+        sock.set_inheritable(inheritable)
 
-    os.set_blocking(fd, False)
-    os.set_inheritable(fd, False)
+    if by_fd:
+        os.set_blocking(fd, False)
+    else:
+        sock.setblocking(False)
+    sock.set_inheritable(False)
     return undo
 
 

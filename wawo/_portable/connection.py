@@ -56,7 +56,11 @@ def bytes_of(data: object, wrong: str) -> bytes:
 
 @final
 class Connection:
-    """One connection. Made by wawo; every method may be called from any thread, and after the end of the connection."""
+    """One connection, made by a component and never by itself: ``Connection()`` raises TypeError.
+
+    Every method may be called from any thread. One that is kept stays valid for ever: after its end ``connected`` is
+    False and ``send`` returns False. Connections compare and hash by id.
+    """
 
     __slots__ = ("_share", "extra")
 
@@ -79,6 +83,15 @@ class Connection:
     # ---- sending ----
 
     def send(self, data: Buffer | Any, /) -> bool:
+        """Queue ``data`` as one message; True, or False (nothing is queued) when the connection is closing or closed.
+
+        ``data`` is any bytes-like object, or with a Protocol whatever its ``encode`` takes. ``bytes`` of 8 KiB and more
+        are borrowed, all else is copied: what the caller changes afterwards is not sent. It is written at the end of
+        the batch of callbacks, or from another thread as soon as the loop turns; order holds for each sending thread.
+
+        Raises SendBufferFull past max_pending or max_pending_total, FrameTooBig or FrameInvalid when the framing cannot
+        carry it, TypeError for a str and what is not bytes-like; nothing is queued then. Any thread.
+        """
         if self._share.endpoint.protocol is not None:
             data = self._share.codec().encode(data)
         return self._send((self._bytes(data),))
@@ -102,6 +115,11 @@ class Connection:
         return result == 1
 
     def send_packets(self, buffers: Iterable[Buffer], /) -> bool:
+        """``send`` for an iterable of bytes-like objects, as one message in one envelope.
+
+        All of it is accepted or nothing; what ``send`` would borrow is borrowed. Raises what ``send`` raises, and
+        TypeError that names the index of what is not bytes-like. Any thread.
+        """
         if isinstance(buffers, bytes | bytearray | memoryview | str):
             text = f"send_packets() takes several bytes-like objects, as in a list, not {type(buffers).__name__}"
             raise TypeError(text)
@@ -120,6 +138,19 @@ class Connection:
         head: Buffer = b"",
         tail: Buffer = b"",
     ) -> bool:
+        """Queue ``head``, ``count`` bytes of a file from ``offset`` on (None: all) and ``tail`` as one message.
+
+        True or False as ``send``, in its order among all other messages. The file is read in
+        pieces as the system takes them. It is opened at the call, on the calling thread: a missing file, a
+        directory or a lack of permission raises the OSError of the system; what is no regular file, and an offset or a
+        count (in bytes) beyond its size, ValueError; StateError with a Protocol, which would have to see the bytes.
+
+        The framing's limit holds for all three together; a framing that must not meet its own delimiter looks at head
+        and tail, not into the file. OnSend and ``bytes_out`` count the file's bytes as the system takes them. What is
+        not in memory is read by other threads, so a slow disk holds up nobody else. A file that becomes shorter while
+        it is sent ends its connection: ``OnClose(conn, Operation.SEND, errno.EIO)``, and the peer sees a reset. Any
+        thread.
+        """
         if self._share.endpoint.protocol is not None:
             text = "send_file() does not go through a framing in Python: read the file, and send() it"
             raise told.state_error(text)
@@ -137,9 +168,15 @@ class Connection:
     # ---- receiving ----
 
     def fetch(self, n: int, /) -> bytes | None:
+        """With Pull framing: take the first ``n`` unread bytes; None, and nothing happens, when fewer are there.
+
+        Only in callbacks of this connection, OnClose included: StateError elsewhere and with another framing.
+        ValueError for less than 0 or more than max_size of the framing.
+        """
         return self._take(n, True)
 
     def peek(self, n: int, /) -> bytes | None:
+        """``fetch`` that leaves the bytes unread."""
         return self._take(n, False)
 
     def _take(self, n: int, consume: bool) -> bytes | None:
@@ -158,65 +195,94 @@ class Connection:
         return found
 
     def pause(self) -> None:
+        """Stop receiving until ``resume``: nothing is lost, the peer is slowed down. Any thread.
+
+        In a callback it holds the rest of the batch too: no OnReceive of this connection comes before ``resume``.
+        """
         self._share.pause(True)
 
     def resume(self) -> None:
+        """Go on receiving after ``pause``; what was held comes first. Any thread."""
         self._share.pause(False)
 
     # ---- ending ----
 
     def close(self) -> None:
+        """Send what is queued, then FIN; cut after close_timeout seconds. OnClose follows. Any thread.
+
+        What still comes from the peer is dropped. Does nothing on a connection that is closing or closed.
+        """
         self._share.close()
 
     def abort(self) -> None:
+        """Drop what is queued and reset the connection (RST). OnClose follows. Any thread."""
         self._share.abort()
 
     def shutdown_write(self) -> None:
+        """Send what is queued, then FIN; receiving goes on until the peer ends too. Any thread."""
         self._share.shutdown_write()
 
     def flush(self) -> None:
+        """Write now what is queued instead of at the end of the batch. Any thread."""
         self._share.flush()
 
     # ---- telling ----
 
     @property
     def id(self) -> int:
+        """64 bits, slot and generation: unique, never given to another connection again."""
         return self._share.id
 
     @property
     def connected(self) -> bool:
+        """True from OnAccept or OnConnect until the end begins."""
         return self._share.state == OPEN
 
     @property
     def paused(self) -> bool:
+        """True after ``pause``, until ``resume``."""
         return self._share.paused
 
     @property
     def pending(self) -> int:
+        """Bytes that wait in memory to be sent; a file counts as 4096 until it is sent."""
         return self._share.pending()
 
     @property
     def local_address(self) -> tuple[str, int] | Any | None:
+        """(host, port); None before it is known.
+
+        Over a unix socket a str: "unix:/path" on the side that listens, "unix:" on the one that connected, which has no
+        name.
+        """
         return self._share.local if self._share.connected_at else None
 
     @property
     def remote_address(self) -> tuple[str, int] | Any | None:
+        """The address of the other side, as ``local_address``."""
         return self._share.remote if self._share.connected_at else None
 
     @property
     def error(self) -> BaseException | None:
+        """The exception that ended it; None while it is open and after a clean end.
+
+        An OSError of the standard class for its cause, socket.gaierror, or ProtocolError.
+        """
         return self._share.ended_with()
 
     @property
     def connect_period(self) -> float:
+        """Seconds since it was made; 0.0 while it is being connected."""
         return self._share.since(self._share.connected_at)
 
     @property
     def silence_period(self) -> float:
+        """Seconds since it last received."""
         return self._share.since(self._share.received_at)
 
     @property
     def component(self) -> Any:
+        """The server, agent or client it belongs to; None when that is gone."""
         return self._share.endpoint.component()
 
 

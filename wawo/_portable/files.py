@@ -17,19 +17,40 @@ WEIGHT = 4096
 
 _ROOM = 64 * 1024  # of a file in memory of ours
 _COLD_ROOM = 256 * 1024  # the same when a disk has to bring it
+_MEMORY_MOST = 256
 _AHEAD = 2 * 1024 * 1024  # what the disk is told to bring next
+
+_MOUNTS = "/proc/self/mountinfo"
 
 _lock = threading.RLock()
 _all: set[File] = set()
+_memory: dict[int, bool] = {}  # devices that were asked for: whether they are memory
+
+
+def _is_memory(device: int) -> bool:
+    """Whether a file system has no disk behind it: those tell of no page that it is there, and none is ever missing."""
+    found = _memory.get(device)
+    if found is None:
+        name = f"{os.major(device)}:{os.minor(device)}" if hasattr(os, "major") else ""
+        try:
+            with open(_MOUNTS, encoding="utf-8", errors="replace") as mounts:
+                rows = [line.partition(" - ") for line in mounts if line.split()[2] == name]
+        except OSError:
+            rows = []
+        if len(_memory) >= _MEMORY_MOST:
+            _memory.clear()
+        found = _memory[device] = any(row[2].split()[0] in ("tmpfs", "ramfs", "devtmpfs") for row in rows)
+    return found
 
 
 class File:
     """The part of a file that is still to be sent, open for as long as a ring or a read needs it."""
 
-    __slots__ = ("_dropped", "_fd", "_offset", "_reading", "chunk", "error", "left")
+    __slots__ = ("_dropped", "_fd", "_never_waits", "_offset", "_reading", "chunk", "error", "left")
 
-    def __init__(self, fd: int, offset: int, count: int) -> None:
+    def __init__(self, fd: int, device: int, offset: int, count: int) -> None:
         self._fd = fd
+        self._never_waits = _is_memory(device)
         self._offset = offset  # behind the chunk
         self.left = count  # with the chunk
         self.chunk = memoryview(b"")
@@ -49,7 +70,7 @@ class File:
             return False
         buffer = bytearray(min(_ROOM, self.left))
         try:
-            n = os.preadv(self._fd, [buffer], self._offset, os.RWF_NOWAIT)
+            n = os.preadv(self._fd, [buffer], self._offset, 0 if self._never_waits else os.RWF_NOWAIT)
         except OSError:  # it would wait, or the file system cannot tell
             return False
         if n == 0:  # the end, but some systems say so also when it would wait
@@ -161,7 +182,7 @@ def open_part(path: object, offset: object, count: object) -> File | None:
         if count is not None:
             n = integer(count, "count", n, f"what {name!r} has from offset {start} on")
         if n > 0:
-            file = File(fd, start, n)
+            file = File(fd, status.st_dev, start, n)
     finally:
         if file is None:
             os.close(fd)
