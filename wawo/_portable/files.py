@@ -17,6 +17,7 @@ WEIGHT = 4096
 
 _ROOM = 64 * 1024  # of a file in memory of ours
 _COLD_ROOM = 256 * 1024  # the same when a disk has to bring it
+_STEP = 128 * 1024
 _MEMORY_MOST = 256
 _AHEAD = 2 * 1024 * 1024  # what the disk is told to bring next
 
@@ -104,8 +105,9 @@ class File:
             raise
 
     def _read(self, size: int) -> bytes:
-        if hasattr(os, "posix_fadvise"):
-            os.posix_fadvise(self._fd, self._offset, min(_AHEAD, self.left), os.POSIX_FADV_WILLNEED)
+        if hasattr(os, "posix_fadvise"):  # in steps, for the system takes no more at once than its own read-ahead
+            for step in range(0, min(_AHEAD, self.left), _STEP):
+                os.posix_fadvise(self._fd, self._offset + step, _STEP, os.POSIX_FADV_WILLNEED)
         if hasattr(os, "pread"):
             return os.pread(self._fd, size, self._offset)
         os.lseek(self._fd, self._offset, os.SEEK_SET)
@@ -114,6 +116,9 @@ class File:
     def _have(self, data: bytes | bytearray) -> None:
         self._offset += len(data)
         self.chunk = memoryview(data)
+        if len(data) == self.left:  # nothing more is read: who receives the last byte finds it closed
+            with _lock:
+                self._close()
 
     def drop(self) -> None:
         """Close it, or let the read that is under way do so."""
