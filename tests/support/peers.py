@@ -222,8 +222,15 @@ def eventually(true: Callable[[], object]) -> None:
 
 
 def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
+    """A port that is free on all addresses: one that is free on 127.0.0.1 alone may be taken on others."""
+    with contextlib.ExitStack() as stack:
+        try:
+            sock = stack.enter_context(socket.socket(socket.AF_INET6))
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+            sock.bind(("::", 0))
+        except OSError:  # no IPv6 here
+            sock = stack.enter_context(socket.socket())
+            sock.bind(("", 0))
         return int(sock.getsockname()[1])
 
 
