@@ -31,7 +31,7 @@ def test_a_callback_that_blocks_is_counted_and_others_go_on_after_it(backend: st
         slow.sendall(b"b")
         log.until(lambda: b"b" in log.received())
         other.sendall(b"o")
-        time.sleep(0.05)
+        time.sleep(0.05)  # time is what passes
         release.set()
         assert read(slow, 1) == b"b"
         assert read(other, 1) == b"o"

@@ -1,0 +1,27 @@
+"""A server on each backend, and what it told."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from servers import Log
+
+import wawo
+
+
+@pytest.fixture(params=["epoll", "poll"])
+def backend(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def log() -> Log:
+    return Log()
+
+
+@pytest.fixture
+def server(log: Log, backend: str) -> Iterator[wawo.TcpServer]:
+    with wawo.TcpServer(log, backend=backend) as server:
+        server.start("127.0.0.1", 0)
+        yield server
