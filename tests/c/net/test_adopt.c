@@ -16,12 +16,6 @@ static void adopter_open(struct stage *s, struct party *p, const char *backend, 
     party_start(p);
 }
 
-static void adopter_close(struct stage *s, struct party *p)
-{
-    party_finish(p);
-    stage_close(s);
-}
-
 static struct wawo_share *adopt(struct party *p, int fd)
 {
     struct wawo_share *share = NULL;
@@ -63,7 +57,7 @@ static void life(const char *backend, enum wawo_role role, void (*pair)(int fds[
     ASSERT_EQ(st.connects, role == WAWO_SERVER ? 0u : 1u);
     wawo_share_drop(share);
     kit_close(fds[1]);
-    adopter_close(&s, &p);
+    party_close(&s, &p);
 }
 
 TEST_EACH_BACKEND(server_adopts, backend)
@@ -129,7 +123,7 @@ TEST_EACH_BACKEND(addresses, backend)
     wawo_share_drop(share);
     kit_close(two);
     kit_close(listener);
-    adopter_close(&s, &p);
+    party_close(&s, &p);
 }
 
 /* The peer was faster: it still is a connection, and its end an ordinary one. */
@@ -152,7 +146,7 @@ TEST_EACH_BACKEND(peers_that_are_gone, backend)
     ASSERT_EQ(p.error, ECONNRESET);
     ASSERT_EQ(p.operation, WAWO_OP_CLOSE);
     ASSERT_EQ(party_count(&p, WAWO_ON_CONNECT), 2u);
-    adopter_close(&s, &p);
+    party_close(&s, &p);
 }
 
 TEST_EACH_BACKEND(they_spread_over_the_loops, backend)
@@ -176,7 +170,7 @@ TEST_EACH_BACKEND(they_spread_over_the_loops, backend)
     }
     for (i = 0; i < MANY; i++)
         kit_close(fds[i][1]);
-    adopter_close(&s, &p);
+    party_close(&s, &p);
 }
 
 /* ---- orders that come before its loop knows of it ---- */
@@ -207,7 +201,7 @@ TEST_EACH_BACKEND(closed_at_once_it_still_flushes, backend)
     party_wait(&p, WAWO_ON_CLOSE, 20);
     ASSERT_EQ(p.bad, 0u);
     ASSERT_EQ(p.operation, WAWO_OP_CLOSE);
-    adopter_close(&s, &p);
+    party_close(&s, &p);
 }
 
 TEST_EACH_BACKEND(aborted_at_once, backend)
@@ -228,7 +222,7 @@ TEST_EACH_BACKEND(aborted_at_once, backend)
         kit_close(fds[1]);
     }
     party_wait(&p, WAWO_ON_CLOSE, 20);
-    adopter_close(&s, &p);
+    party_close(&s, &p);
 }
 
 /* ---- limits and the stop ---- */
@@ -272,7 +266,7 @@ TEST_EACH_BACKEND(max_connections_refuses, backend)
     party_wait(&p, WAWO_ON_CONNECT, 3);
     kit_close(fds[1][1]);
     kit_close(fds[2][1]);
-    adopter_close(&s, &p);
+    party_close(&s, &p);
 }
 
 TEST_EACH_BACKEND(stopping_refuses, backend)
@@ -286,7 +280,7 @@ TEST_EACH_BACKEND(stopping_refuses, backend)
     kit_pair(fds);
     ASSERT_EQ(party_adopt(&p, fds[0], NULL), WAWO_ECLOSED);
     still_ours(fds);
-    adopter_close(&s, &p);
+    party_close(&s, &p);
 }
 
 struct adopting {
@@ -339,7 +333,7 @@ static void adopt_against_stop(const char *backend, unsigned loops, int64_t drai
             wawo_thread_join(&t[j]);
         party_wait(&p, WAWO_ON_SHUTDOWN, 1);
         ASSERT_EQ(party_count(&p, WAWO_ON_CLOSE), wawo_load(&a.adopted));
-        adopter_close(&s, &p);
+        party_close(&s, &p);
     }
     ASSERT_EQ(kit_open_fds(), before);
 }

@@ -16,12 +16,6 @@ static void server_open(struct stage *s, struct party *server, const char *backe
     party_start(server);
 }
 
-static void server_close(struct stage *s, struct party *server)
-{
-    party_finish(server);
-    stage_close(s);
-}
-
 TEST_EACH_BACKEND(echo_small, backend)
 {
     struct stage s;
@@ -43,7 +37,7 @@ TEST_EACH_BACKEND(echo_small, backend)
     ASSERT_EQ(server.error, 0);
     ASSERT_EQ(server.received, 400u);
     kit_close(fd);
-    server_close(&s, &server);
+    party_close(&s, &server);
 }
 
 struct writer {
@@ -75,7 +69,7 @@ TEST_EACH_BACKEND(echo_bulk, backend)
     kit_close(w.fd);
     party_wait(&server, WAWO_ON_CLOSE, 1);
     ASSERT_EQ(server.error, 0);
-    server_close(&s, &server);
+    party_close(&s, &server);
 }
 
 /* The agent's side: sends the pattern on CONNECT, checks what comes back, closes when all came. */
@@ -151,7 +145,7 @@ TEST_EACH_BACKEND(events_of_a_life_in_order, backend)
     ASSERT_EQ(party_count(&server, WAWO_ON_HANDSHAKE), 1u);
     kit_close(fd);
     party_wait(&server, WAWO_ON_CLOSE, 1);
-    server_close(&s, &server);
+    party_close(&s, &server);
 }
 
 /* ---- closing ---- */
@@ -190,7 +184,7 @@ TEST_EACH_BACKEND(close_flushes_all_to_a_slow_reader, backend)
     party_wait(&server, WAWO_ON_CLOSE, 1);
     ASSERT_EQ(server.operation, WAWO_OP_CLOSE);
     ASSERT_EQ(server.error, 0);
-    server_close(&s, &server);
+    party_close(&s, &server);
 }
 
 TEST_EACH_BACKEND(close_discards_input_until_the_peers_fin, backend)
@@ -214,7 +208,7 @@ TEST_EACH_BACKEND(close_discards_input_until_the_peers_fin, backend)
     ASSERT_EQ(party_count(&server, WAWO_ON_RECEIVE), 0u);
     ASSERT_EQ(server.error, 0);
     kit_close(fd);
-    server_close(&s, &server);
+    party_close(&s, &server);
 }
 
 TEST_EACH_BACKEND(close_timeout_ends_a_lingering_one, backend)
@@ -233,7 +227,7 @@ TEST_EACH_BACKEND(close_timeout_ends_a_lingering_one, backend)
     party_wait(&server, WAWO_ON_CLOSE, 1); /* the peer never sends its FIN */
     ASSERT_EQ(server.error, 0);
     kit_close(fd);
-    server_close(&s, &server);
+    party_close(&s, &server);
 }
 
 TEST_EACH_BACKEND(close_timeout_aborts_a_stuck_one, backend)
@@ -251,7 +245,7 @@ TEST_EACH_BACKEND(close_timeout_aborts_a_stuck_one, backend)
     party_wait(&server, WAWO_ON_CLOSE, 1);
     ASSERT_EQ(server.error, ETIMEDOUT);
     kit_close(fd);
-    server_close(&s, &server);
+    party_close(&s, &server);
 }
 
 TEST_EACH_BACKEND(abort_sends_a_reset, backend)
@@ -274,7 +268,7 @@ TEST_EACH_BACKEND(abort_sends_a_reset, backend)
     ASSERT_FALSE(wawo_share_pause(server.last, true));
     ASSERT_EQ(wawo_share_send(server.last, "x", 1), 0);
     kit_close(fd);
-    server_close(&s, &server);
+    party_close(&s, &server);
 }
 
 TEST_EACH_BACKEND(abort_while_closing, backend)
@@ -291,7 +285,7 @@ TEST_EACH_BACKEND(abort_while_closing, backend)
     ASSERT_EQ(kit_read_end(fd, NULL), ECONNRESET);
     party_wait(&server, WAWO_ON_CLOSE, 1);
     kit_close(fd);
-    server_close(&s, &server);
+    party_close(&s, &server);
 }
 
 TEST_EACH_BACKEND(peer_reset_is_reported, backend)
@@ -307,7 +301,7 @@ TEST_EACH_BACKEND(peer_reset_is_reported, backend)
     party_wait(&server, WAWO_ON_CLOSE, 1);
     ASSERT_EQ(server.operation, WAWO_OP_CLOSE);
     ASSERT_EQ(server.error, ECONNRESET);
-    server_close(&s, &server);
+    party_close(&s, &server);
 }
 
 /* ---- half close ---- */
@@ -342,7 +336,7 @@ TEST_EACH_BACKEND(shutdown_write_goes_on_receiving, backend)
     kit_close(fd);
     party_wait(&server, WAWO_ON_CLOSE, 1);
     ASSERT_EQ(server.error, 0);
-    server_close(&s, &server);
+    party_close(&s, &server);
 }
 
 TEST_EACH_BACKEND(shutdown_write_from_another_thread_follows_the_posts, backend)
@@ -362,7 +356,7 @@ TEST_EACH_BACKEND(shutdown_write_from_another_thread_follows_the_posts, backend)
     kit_close(fd);
     party_wait(&server, WAWO_ON_CLOSE, 1);
     ASSERT_EQ(server.error, 0);
-    server_close(&s, &server);
+    party_close(&s, &server);
 }
 
 /* ---- refusing ---- */
@@ -396,7 +390,7 @@ static void refuse_at(const char *backend, enum wawo_event_kind kind, enum wawo_
     ASSERT_EQ(server.error, ECANCELED);
     ASSERT_EQ(party_count(&server, WAWO_ON_HANDSHAKE), kind == WAWO_ON_ACCEPT ? 0u : 1u);
     ASSERT_EQ(party_count(&server, WAWO_ON_RECEIVE), kind == WAWO_ON_RECEIVE ? 1u : 0u);
-    server_close(&s, &server);
+    party_close(&s, &server);
 }
 
 TEST_EACH_BACKEND(refused_accept, backend)
@@ -438,5 +432,5 @@ TEST_EACH_BACKEND(unheard_events_stay_in_the_core, backend)
     ASSERT_EQ(st.bytes_in, MIB);
     ASSERT_EQ(st.accepts, 1u);
     ASSERT_EQ(party_count(&server, WAWO_ON_CLOSE), 0u);
-    server_close(&s, &server);
+    party_close(&s, &server);
 }

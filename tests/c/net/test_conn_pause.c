@@ -16,12 +16,6 @@ static void open_with(struct stage *s, struct party *server, const char *backend
     server->verify = true;
 }
 
-static void close_both(struct stage *s, struct party *server)
-{
-    party_finish(server);
-    stage_close(s);
-}
-
 static void hook_pause_at_accept(struct party *p, const struct wawo_event *e, struct actor *a)
 {
     (void)p;
@@ -60,7 +54,7 @@ TEST_EACH_BACKEND(fin_waits_behind_unread_bytes, backend)
     ASSERT_EQ(server.error, 0);
     ASSERT_EQ(kit_read_end(fd, NULL), 0);
     kit_close(fd);
-    close_both(&s, &server);
+    party_close(&s, &server);
 }
 
 TEST_EACH_BACKEND(paused_with_a_reset_does_not_spin, backend)
@@ -86,7 +80,7 @@ TEST_EACH_BACKEND(paused_with_a_reset_does_not_spin, backend)
     ASSERT_TRUE(wawo_share_pause(server.last, false));
     party_wait(&server, WAWO_ON_CLOSE, 1);
     ASSERT_EQ(server.error, ECONNRESET);
-    close_both(&s, &server);
+    party_close(&s, &server);
 }
 
 TEST_EACH_BACKEND(close_of_a_paused_one, backend)
@@ -108,7 +102,7 @@ TEST_EACH_BACKEND(close_of_a_paused_one, backend)
     party_wait(&server, WAWO_ON_CLOSE, 1);
     ASSERT_EQ(server.error, 0);
     ASSERT_EQ(server.received, 0u);
-    close_both(&s, &server);
+    party_close(&s, &server);
 }
 
 /* Framed messages of one byte come many in one read, so that one batch holds many events of the connection. */
@@ -167,7 +161,7 @@ static void pause_often(const char *backend, unsigned every, unsigned count)
     ASSERT_EQ(server.count[WAWO_ON_RECEIVE], count);
     ASSERT_EQ(server.error, 0);
     kit_close(fd);
-    close_both(&s, &server);
+    party_close(&s, &server);
 }
 
 TEST_EACH_BACKEND(pause_in_a_callback_holds_the_rest, backend)
@@ -231,7 +225,7 @@ TEST_EACH_BACKEND(resumed_within_the_batch_keeps_the_order, backend)
     KIT_UNTIL(party_count(&server, WAWO_ON_RECEIVE) >= 8000);
     kit_close(fds[0]);
     kit_close(fds[1]);
-    close_both(&s, &server);
+    party_close(&s, &server);
 }
 
 /* Pauses itself at its first message and is resumed by the other connection's message in the same batch, while its own
@@ -278,7 +272,7 @@ TEST_EACH_BACKEND(paused_and_resumed_in_one_callback, backend)
     party_wait(&server, WAWO_ON_CLOSE, 1);
     ASSERT_EQ(server.closed_received, 4001u);
     kit_close(fd);
-    close_both(&s, &server);
+    party_close(&s, &server);
 }
 
 /* A callback of another connection resumes in mid-batch while later events of the paused one are in the same batch. */
@@ -323,7 +317,7 @@ TEST_EACH_BACKEND(toggled_by_another_connections_callbacks, backend)
     KIT_UNTIL(party_count(&server, WAWO_ON_RECEIVE) == 6000);
     kit_close(fds[0]);
     kit_close(fds[1]);
-    close_both(&s, &server);
+    party_close(&s, &server);
 }
 
 TEST_EACH_BACKEND(close_drops_what_is_held, backend)
@@ -344,7 +338,7 @@ TEST_EACH_BACKEND(close_drops_what_is_held, backend)
     kit_close(fd);
     party_wait(&server, WAWO_ON_CLOSE, 1);
     ASSERT_EQ(server.closed_received, 10u);
-    close_both(&s, &server);
+    party_close(&s, &server);
 }
 
 static void hook_close_in_batch(struct party *p, const struct wawo_event *e, struct actor *a)
@@ -373,7 +367,7 @@ TEST_EACH_BACKEND(close_in_a_callback_drops_the_rest_of_the_batch, backend)
     kit_close(fd);
     party_wait(&server, WAWO_ON_CLOSE, 1);
     ASSERT_EQ(server.closed_received, 5u);
-    close_both(&s, &server);
+    party_close(&s, &server);
 }
 
 static void hook_abort_in_batch(struct party *p, const struct wawo_event *e, struct actor *a)
@@ -399,7 +393,7 @@ TEST_EACH_BACKEND(abort_in_a_callback, backend)
     kit_close(fd);
     party_wait(&server, WAWO_ON_CLOSE, 1);
     ASSERT_EQ(server.count[WAWO_ON_RECEIVE], 1u);
-    close_both(&s, &server);
+    party_close(&s, &server);
 }
 
 /* Pausing by a share before the connection stands. */
@@ -431,5 +425,5 @@ TEST_EACH_BACKEND(pause_while_connecting, backend)
     wawo_share_drop(share);
     kit_close(fd);
     kit_close(listener);
-    close_both(&s, &agent);
+    party_close(&s, &agent);
 }

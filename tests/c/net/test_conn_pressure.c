@@ -17,12 +17,6 @@ static void open_with(struct stage *s, struct party *server, const char *backend
     server->hook = hook;
 }
 
-static void close_both(struct stage *s, struct party *server)
-{
-    party_finish(server);
-    stage_close(s);
-}
-
 static void write_main(void *arg)
 {
     kit_write_pattern(*(int *)arg, 0, 32 * MIB);
@@ -54,7 +48,7 @@ TEST_EACH_BACKEND(echo_pauses_itself_above_high_water, backend)
     party_wait(&server, WAWO_ON_CLOSE, 1);
     ASSERT_EQ(server.closed_received, 32u * MIB);
     ASSERT_GT(party_count(&server, WAWO_ON_DRAIN), 0u);
-    close_both(&s, &server);
+    party_close(&s, &server);
 }
 
 /* ---- DRAIN ---- */
@@ -95,7 +89,7 @@ TEST_EACH_BACKEND(drain_comes_below_low_water, backend)
     kit_close(fd);
     party_wait(&server, WAWO_ON_CLOSE, 1);
     ASSERT_GT(party_count(&server, WAWO_ON_DRAIN), 0u);
-    close_both(&s, &server);
+    party_close(&s, &server);
 }
 
 /* ---- SEND ---- */
@@ -116,7 +110,7 @@ TEST_EACH_BACKEND(send_events_add_up, backend)
     KIT_UNTIL(wawo_share_pending(server.last) == 0);
     ASSERT_GT(party_count(&server, WAWO_ON_SEND), 1u);
     kit_close(fd);
-    close_both(&s, &server);
+    party_close(&s, &server);
 }
 
 /* ---- limits ---- */
@@ -150,7 +144,7 @@ TEST_EACH_BACKEND(max_pending_refuses_and_queues_nothing, backend)
     ASSERT_EQ(kit_read_end(fd, NULL), 0);
     kit_close(fd);
     party_wait(&server, WAWO_ON_CLOSE, 1);
-    close_both(&s, &server);
+    party_close(&s, &server);
 }
 
 static void hook_until_full(struct party *p, const struct wawo_event *e, struct actor *a)
@@ -187,7 +181,7 @@ TEST_EACH_BACKEND(max_pending_in_a_callback, backend)
     kit_read_pattern(fd, 0, MIB);
     ASSERT_EQ(kit_read_end(fd, NULL), 0);
     kit_close(fd);
-    close_both(&s, &server);
+    party_close(&s, &server);
 }
 
 /* What one connection may not queue, another one cannot either; and the account is empty again at the end. */
@@ -222,7 +216,7 @@ TEST_EACH_BACKEND(max_pending_total_counts_all, backend)
     }
     kit_close(fds[0]);
     kit_close(fds[1]);
-    close_both(&s, &server);
+    party_close(&s, &server);
 }
 
 /* ---- loans ---- */
@@ -272,7 +266,7 @@ TEST_EACH_BACKEND(lent_bytes_go_back_once, backend)
     ASSERT_EQ(kit_read(fd, got, 5), 5u);
     ASSERT_MEMEQ(got, "chunk", 5);
     kit_close(fd);
-    close_both(&s, &server);
+    party_close(&s, &server);
     ASSERT_EQ(s.loans_back, 3u);
 }
 
@@ -302,7 +296,7 @@ TEST_EACH_BACKEND(lent_from_another_thread, backend)
     wait_loans(&s, 10);
     ASSERT_EQ(wawo_share_lend(server.last, bytes, MIB, NULL, &s), 0);
     kit_close(fd);
-    close_both(&s, &server);
+    party_close(&s, &server);
     ASSERT_EQ(s.loans_back, 10u);
 }
 
@@ -333,7 +327,7 @@ TEST_EACH_BACKEND(flush_writes_now, backend)
     kit_write(fd, "ping", 4);
     ASSERT_EQ(kit_read(fd, got, 4), 4u);
     kit_close(fd);
-    close_both(&s, &server);
+    party_close(&s, &server);
 }
 
 /* ---- what another thread saw ---- */
@@ -372,5 +366,5 @@ TEST_EACH_BACKEND(drain_for_what_a_sender_saw, backend)
     party_wait(&server, WAWO_ON_DRAIN, 1);
     kit_read_pattern(fd, 0, 200);
     kit_close(fd);
-    close_both(&s, &server);
+    party_close(&s, &server);
 }

@@ -19,12 +19,6 @@ static void open_with(struct stage *s, struct party *server, const char *backend
     server->options.idle_timeout_ns = IDLE;
 }
 
-static void close_both(struct stage *s, struct party *server)
-{
-    party_finish(server);
-    stage_close(s);
-}
-
 static uint64_t idle_closed(struct party *p)
 {
     struct wawo_endpoint_stats st;
@@ -73,7 +67,7 @@ TEST_EACH_BACKEND(a_silent_one_ends, backend)
     expect_idle_end(&server, since, IDLE);
     ASSERT_EQ(kit_read_end(fd, NULL), 0); /* nothing was lost: an ordinary end for the peer */
     kit_close(fd);
-    close_both(&s, &server);
+    party_close(&s, &server);
 }
 
 TEST_EACH_BACKEND(a_dialled_one_ends, backend)
@@ -96,7 +90,7 @@ TEST_EACH_BACKEND(a_dialled_one_ends, backend)
     wawo_share_drop(share);
     kit_close(fd);
     kit_close(listener);
-    close_both(&s, &agent);
+    party_close(&s, &agent);
 }
 
 TEST_EACH_BACKEND(what_is_sent_is_no_sign_of_life, backend)
@@ -116,7 +110,7 @@ TEST_EACH_BACKEND(what_is_sent_is_no_sign_of_life, backend)
     expect_idle_end(&server, since, IDLE);
     ASSERT_EQ(kit_read_end(fd, &bytes), 0);
     kit_close(fd);
-    close_both(&s, &server);
+    party_close(&s, &server);
 }
 
 TEST_EACH_BACKEND(one_that_is_heard_of_stays, backend)
@@ -139,7 +133,7 @@ TEST_EACH_BACKEND(one_that_is_heard_of_stays, backend)
     ASSERT_EQ(party_count(&server, WAWO_ON_CLOSE), 0u);
     expect_idle_end(&server, last, IDLE - 20 * WAWO_MSEC);
     kit_close(fd);
-    close_both(&s, &server);
+    party_close(&s, &server);
 }
 
 TEST_EACH_BACKEND(a_paused_one_is_not_silent, backend)
@@ -160,7 +154,7 @@ TEST_EACH_BACKEND(a_paused_one_is_not_silent, backend)
     ASSERT_TRUE(wawo_share_pause(server.last, false)); /* it has all of its time again */
     expect_idle_end(&server, since, IDLE);
     kit_close(fd);
-    close_both(&s, &server);
+    party_close(&s, &server);
 }
 
 /* One that takes what waits for it says nothing and is alive; when it stops to, it is over, and it sees a reset. */
@@ -189,7 +183,7 @@ TEST_EACH_BACKEND(one_that_takes_its_output_stays, backend)
     expect_idle_end(&server, wawo_os_now_ns(), 0);
     ASSERT_EQ(kit_read_end(fd, NULL), ECONNRESET);
     kit_close(fd);
-    close_both(&s, &server);
+    party_close(&s, &server);
 }
 
 /* A callback that blocks the loop makes nobody silent: what they sent meanwhile is only unread. */
@@ -231,7 +225,7 @@ TEST_EACH_BACKEND(a_loop_that_was_held_up_hears_first, backend)
     ASSERT_EQ(idle_closed(&server), OTHERS + 1u);
     for (i = 0; i <= OTHERS; i++)
         kit_close(fds[i]);
-    close_both(&s, &server);
+    party_close(&s, &server);
 }
 
 /* Closing has its own time. */
@@ -253,7 +247,7 @@ TEST_EACH_BACKEND(close_is_not_cut_by_it, backend)
     party_wait(&server, WAWO_ON_CLOSE, 1);
     ASSERT_EQ(server.error, 0);
     ASSERT_EQ(idle_closed(&server), 0u);
-    close_both(&s, &server);
+    party_close(&s, &server);
 }
 
 /* ---- rate ---- */
@@ -303,7 +297,7 @@ static void rate(const char *backend, uint64_t rate, size_t bytes)
     ASSERT_GT(rate_pauses(&server), 3u);
     wawo_thread_join(&t);
     kit_close(p.fd);
-    close_both(&s, &server);
+    party_close(&s, &server);
 }
 
 TEST_EACH_BACKEND(rate_of_some_kilobytes, backend)
@@ -356,7 +350,7 @@ TEST_EACH_BACKEND(rate_beside_other_pauses, backend)
         (void)wawo_share_pause(share, false);
     }
     wawo_share_drop(share);
-    close_both(&s, &server);
+    party_close(&s, &server);
 }
 
 /* Closing while the rate holds it: nobody waits for what may not come. */
@@ -386,6 +380,6 @@ TEST_EACH_BACKEND(rate_does_not_hold_a_close, backend)
             party_wait(&server, WAWO_ON_CLOSE, (uint64_t)i + 1);
         }
     }
-    close_both(&s, &server); /* the third one by a stop */
+    party_close(&s, &server); /* the third one by a stop */
     kit_close(fds[2]);
 }

@@ -17,12 +17,6 @@ static void agent_open(struct stage *s, struct party *agent, const char *backend
     party_start(agent);
 }
 
-static void agent_close(struct stage *s, struct party *agent)
-{
-    party_finish(agent);
-    stage_close(s);
-}
-
 static void expect_failure(struct party *agent, int error)
 {
     party_wait(agent, WAWO_ON_CLOSE, 1);
@@ -46,32 +40,7 @@ TEST_EACH_BACKEND(refused, backend)
     ASSERT_EQ(operation, WAWO_OP_CONNECT);
     ASSERT_FALSE(wawo_share_connected(share));
     wawo_share_drop(share);
-    agent_close(&s, &agent);
-}
-
-/* Fills a listener's backlog, so that the kernel leaves further SYNs without an answer. */
-static int deaf_listener(uint16_t *port, int fill[8])
-{
-    struct wawo_addr to;
-    int i, fd;
-
-    *port = 0;
-    fd = kit_listen_at("127.0.0.1", port, 0);
-    ASSERT_EQ(wawo_addr_parse(&to, "127.0.0.1", *port), 0);
-    for (i = 0; i < 8; i++) {
-        fill[i] = wawo_os_socket(WAWO_AF_INET);
-        (void)wawo_os_connect(fill[i], &to);
-    }
-    return fd;
-}
-
-static void close_deaf(int listener, const int fill[8])
-{
-    int i;
-
-    for (i = 0; i < 8; i++)
-        kit_close(fill[i]);
-    kit_close(listener);
+    party_close(&s, &agent);
 }
 
 TEST_EACH_BACKEND(timed_out, backend)
@@ -79,15 +48,15 @@ TEST_EACH_BACKEND(timed_out, backend)
     struct stage s;
     struct party agent;
     uint16_t port;
-    int fill[8], listener = deaf_listener(&port, fill);
+    int fill[8], listener = kit_deaf_listener("127.0.0.1", &port, fill);
     int64_t start = wawo_os_now_ns();
 
     agent_open(&s, &agent, backend);
     ASSERT_EQ(party_dial(&agent, "127.0.0.1", port, 100 * WAWO_MSEC, NULL), 0);
     expect_failure(&agent, ETIMEDOUT);
     ASSERT_GE(wawo_os_now_ns() - start, 100 * WAWO_MSEC);
-    close_deaf(listener, fill);
-    agent_close(&s, &agent);
+    kit_close_deaf(listener, fill);
+    party_close(&s, &agent);
 }
 
 static void cancelled(const char *backend, bool (*cancel)(struct wawo_share *s))
@@ -96,7 +65,7 @@ static void cancelled(const char *backend, bool (*cancel)(struct wawo_share *s))
     struct party agent;
     struct wawo_share *share;
     uint16_t port;
-    int fill[8], listener = deaf_listener(&port, fill);
+    int fill[8], listener = kit_deaf_listener("127.0.0.1", &port, fill);
 
     agent_open(&s, &agent, backend);
     share = party_connect(&agent, port);
@@ -105,8 +74,8 @@ static void cancelled(const char *backend, bool (*cancel)(struct wawo_share *s))
     ASSERT_EQ(wawo_share_send(share, "x", 1), 0);
     expect_failure(&agent, ECANCELED);
     wawo_share_drop(share);
-    close_deaf(listener, fill);
-    agent_close(&s, &agent);
+    kit_close_deaf(listener, fill);
+    party_close(&s, &agent);
 }
 
 TEST_EACH_BACKEND(cancelled_by_close, backend)
@@ -124,15 +93,15 @@ TEST_EACH_BACKEND(cancelled_by_stop, backend)
     struct stage s;
     struct party agent;
     uint16_t port;
-    int fill[8], listener = deaf_listener(&port, fill);
+    int fill[8], listener = kit_deaf_listener("127.0.0.1", &port, fill);
 
     agent_open(&s, &agent, backend);
     ASSERT_EQ(party_dial(&agent, "127.0.0.1", port, 0, NULL), 0);
     party_stop(&agent, 0);
     expect_failure(&agent, ECANCELED);
     ASSERT_EQ(party_dial(&agent, "127.0.0.1", port, 0, NULL), WAWO_ECLOSED);
-    close_deaf(listener, fill);
-    agent_close(&s, &agent);
+    kit_close_deaf(listener, fill);
+    party_close(&s, &agent);
 }
 
 /* Closed in the very call that made it, before its loop knows of it. */
@@ -158,7 +127,7 @@ TEST_EACH_BACKEND(closed_before_it_began, backend)
     ASSERT_EQ(agent.error, ECANCELED);
     ASSERT_EQ(party_count(&agent, WAWO_ON_CONNECT), 0u);
     kit_close(listener);
-    agent_close(&s, &agent);
+    party_close(&s, &agent);
 }
 
 static void order_early(struct wawo_share *share, void *arg)
@@ -191,7 +160,7 @@ TEST_EACH_BACKEND(orders_before_it_began_are_kept, backend)
     kit_close(fd);
     kit_close(listener);
     party_wait(&agent, WAWO_ON_CLOSE, 1);
-    agent_close(&s, &agent);
+    party_close(&s, &agent);
 }
 
 /* A port of the ephemeral range on this host may connect to itself: told as refused, never as connected. */
@@ -204,7 +173,7 @@ TEST_EACH_BACKEND(self_connect_is_refused, backend)
     agent_open(&s, &agent, backend);
     ASSERT_EQ(wawo_endpoint_connect(agent.endpoint, "127.0.0.1", port, "127.0.0.1", port, 0, close_at_once, NULL), 0);
     party_wait(&agent, WAWO_ON_CLOSE, 1);
-    agent_close(&s, &agent);
+    party_close(&s, &agent);
 }
 
 static void nothing_made(struct wawo_share *share, void *arg)
@@ -222,7 +191,7 @@ TEST_EACH_BACKEND(self_connect_without_a_cancel, backend)
     agent_open(&s, &agent, backend);
     ASSERT_EQ(wawo_endpoint_connect(agent.endpoint, "127.0.0.1", port, "127.0.0.1", port, 0, nothing_made, NULL), 0);
     expect_failure(&agent, ECONNREFUSED);
-    agent_close(&s, &agent);
+    party_close(&s, &agent);
 }
 
 TEST_EACH_BACKEND(local_address_is_bound, backend)
@@ -247,7 +216,7 @@ TEST_EACH_BACKEND(local_address_is_bound, backend)
               WAWO_EINVAL);
     kit_close(fd);
     kit_close(listener);
-    agent_close(&s, &agent);
+    party_close(&s, &agent);
 }
 
 /* ---- unix sockets ---- */
@@ -279,7 +248,7 @@ TEST_EACH_BACKEND(unix_socket, backend)
     party_wait(&agent, WAWO_ON_CLOSE, 1);
     ASSERT_EQ(agent.error, 0);
     kit_close(listener);
-    agent_close(&s, &agent);
+    party_close(&s, &agent);
 }
 
 static void unix_failure(const char *backend, const char *host, int error)
@@ -290,7 +259,7 @@ static void unix_failure(const char *backend, const char *host, int error)
     agent_open(&s, &agent, backend);
     ASSERT_EQ(party_dial(&agent, host, 0, 0, NULL), 0);
     expect_failure(&agent, error);
-    agent_close(&s, &agent);
+    party_close(&s, &agent);
 }
 
 TEST_EACH_BACKEND(unix_sockets_that_fail, backend)
@@ -325,7 +294,7 @@ TEST_EACH_BACKEND(unix_backlog_is_waited_for, backend)
     party_wait(&agent, WAWO_ON_CLOSE, MANY);
     ASSERT_EQ(agent.bad, 0u);
     kit_close(listener);
-    agent_close(&s, &agent);
+    party_close(&s, &agent);
 }
 
 TEST_EACH_BACKEND(unix_backlog_stays_full, backend)
@@ -349,7 +318,7 @@ TEST_EACH_BACKEND(unix_backlog_stays_full, backend)
     party_wait(&agent, WAWO_ON_CLOSE, 2);
     ASSERT_EQ(agent.error, ECANCELED);
     wawo_share_drop(share);
-    agent_close(&s, &agent);
+    party_close(&s, &agent);
     kit_close(listener);
 }
 
@@ -398,7 +367,7 @@ static void dial_localhost(const char *backend, const char *listen_at)
     party_wait(&agent, WAWO_ON_CLOSE, 1);
     ASSERT_EQ(agent.error, 0);
     kit_close(listener);
-    agent_close(&s, &agent);
+    party_close(&s, &agent);
     KIT_UNTIL(wawo_alloc_live() == 0); /* a work thread that is just starting */
 }
 
@@ -429,7 +398,7 @@ TEST_EACH_BACKEND(an_unknown_name, backend)
     ASSERT_EQ(wawo_share_error(share, &operation, &gai), EHOSTUNREACH);
     ASSERT_NE(gai, 0);
     wawo_share_drop(share);
-    agent_close(&s, &agent);
+    party_close(&s, &agent);
     KIT_UNTIL(wawo_alloc_live() == 0);
 }
 
@@ -447,7 +416,7 @@ TEST_EACH_BACKEND(a_lookup_that_nobody_waits_for, backend)
         (void)wawo_share_close(share);
         wawo_share_drop(share);
     }
-    agent_close(&s, &agent);
+    party_close(&s, &agent);
     KIT_UNTIL(wawo_alloc_live() == 0);
 }
 
@@ -498,7 +467,7 @@ TEST_EACH_BACKEND(thousands_fail_at_once, backend)
     ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &old), 0);
     for (n = 0; n < 64; n++)
         kit_close(spare[n]);
-    agent_close(&s, &agent);
+    party_close(&s, &agent);
 }
 
 /* All connecting at the stop: every one is told of, every attempt's descriptor closed before the loop ends. */
@@ -510,7 +479,7 @@ TEST_EACH_BACKEND(thousands_are_cancelled_by_stop, backend)
     struct party agent;
     uint16_t port;
     unsigned before;
-    int i, fill[8], listener = deaf_listener(&port, fill);
+    int i, fill[8], listener = kit_deaf_listener("127.0.0.1", &port, fill);
 
     ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &limit), 0);
     limit.rlim_cur = limit.rlim_max;
@@ -523,10 +492,10 @@ TEST_EACH_BACKEND(thousands_are_cancelled_by_stop, backend)
     for (i = 0; i < MANY; i++)
         ASSERT_EQ(party_dial(&agent, "127.0.0.1", port, 0, NULL), 0);
     KIT_UNTIL(kit_open_fds() > before + MANY / 2);
-    agent_close(&s, &agent);
+    party_close(&s, &agent);
     ASSERT_EQ(agent.count[WAWO_ON_CLOSE], (unsigned)MANY);
     ASSERT_EQ(kit_open_fds(), before);
-    close_deaf(listener, fill);
+    kit_close_deaf(listener, fill);
 }
 
 TEST_EACH_BACKEND(max_connections_refuses, backend)
@@ -550,5 +519,5 @@ TEST_EACH_BACKEND(max_connections_refuses, backend)
     wawo_share_drop(party_connect(&agent, port));
     party_wait(&agent, WAWO_ON_CONNECT, 3);
     kit_close(listener);
-    agent_close(&s, &agent);
+    party_close(&s, &agent);
 }

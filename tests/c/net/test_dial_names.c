@@ -15,13 +15,6 @@ static void agent_open(struct stage *s, struct party *agent, const char *backend
     party_start(agent);
 }
 
-static void agent_close(struct stage *s, struct party *agent)
-{
-    party_finish(agent);
-    stage_close(s);
-    KIT_UNTIL(wawo_alloc_live() == 0); /* a work thread that is just starting */
-}
-
 static bool has_ipv6(void)
 {
     struct wawo_addr a;
@@ -68,7 +61,7 @@ static void second_is_reached(const char *backend, const char *first, const char
     ASSERT_EQ(party_dial(&agent, "a.name", port, 0, NULL), 0);
     expect_reached(&agent, listener, second);
     ASSERT_LT(wawo_os_now_ns() - start, 5 * WAWO_SEC);
-    agent_close(&s, &agent);
+    party_close(&s, &agent);
 }
 
 TEST_EACH_BACKEND(the_second_of_one_family, backend)
@@ -112,7 +105,7 @@ static void from_one_family(const char *backend, const char *local, const char *
         ASSERT_EQ(agent.error, i < 2 ? ECONNREFUSED : EAFNOSUPPORT);
     }
     kit_close(deaf);
-    agent_close(&s, &agent);
+    party_close(&s, &agent);
 }
 
 TEST_EACH_BACKEND(from_an_ipv4_address, backend)
@@ -129,29 +122,6 @@ TEST_EACH_BACKEND(from_an_ipv6_address, backend)
     from_one_family(backend, "::1", "::1", "127.0.0.1");
 }
 
-/* A listener whose backlog is full leaves SYNs without an answer. */
-static int deaf_listener(const char *address, uint16_t *port, int fill[8])
-{
-    struct wawo_addr to;
-    int i, fd = kit_listen_at(address, port, 0);
-
-    ASSERT_EQ(wawo_addr_parse(&to, address, *port), 0);
-    for (i = 0; i < 8; i++) {
-        fill[i] = wawo_os_socket(WAWO_AF_INET);
-        (void)wawo_os_connect(fill[i], &to);
-    }
-    return fd;
-}
-
-static void close_deaf(int listener, const int fill[8])
-{
-    int i;
-
-    for (i = 0; i < 8; i++)
-        kit_close(fill[i]);
-    kit_close(listener);
-}
-
 /* The first address does not answer: the second is tried beside it after a quarter of a second, and wins. */
 TEST_EACH_BACKEND(the_second_overtakes_a_silent_first, backend)
 {
@@ -159,7 +129,7 @@ TEST_EACH_BACKEND(the_second_overtakes_a_silent_first, backend)
     struct stage s;
     struct party agent;
     uint16_t port = 0;
-    int fill[8], deaf = deaf_listener("127.0.0.2", &port, fill), listener;
+    int fill[8], deaf = kit_deaf_listener("127.0.0.2", &port, fill), listener;
     unsigned before;
     int64_t start;
 
@@ -172,8 +142,8 @@ TEST_EACH_BACKEND(the_second_overtakes_a_silent_first, backend)
     expect_reached(&agent, listener, "127.0.0.1");
     ASSERT_GE(wawo_os_now_ns() - start, 250 * WAWO_MSEC);
     KIT_UNTIL(kit_open_fds() < before + 1); /* the attempt that lost is closed; the listener is too */
-    agent_close(&s, &agent);
-    close_deaf(deaf, fill);
+    party_close(&s, &agent);
+    kit_close_deaf(deaf, fill);
 }
 
 /* Closed while several attempts are under way. */
@@ -185,7 +155,7 @@ TEST_EACH_BACKEND(cancelled_with_several_under_way, backend)
     struct wawo_share *share;
     uint16_t port = 0;
     unsigned before;
-    int fill[8], deaf = deaf_listener("127.0.0.2", &port, fill);
+    int fill[8], deaf = kit_deaf_listener("127.0.0.2", &port, fill);
 
     names_are(list, 0);
     agent_open(&s, &agent, backend);
@@ -197,8 +167,8 @@ TEST_EACH_BACKEND(cancelled_with_several_under_way, backend)
     ASSERT_EQ(agent.error, ECANCELED);
     wawo_share_drop(share);
     KIT_UNTIL(kit_open_fds() == before);
-    agent_close(&s, &agent);
-    close_deaf(deaf, fill);
+    party_close(&s, &agent);
+    kit_close_deaf(deaf, fill);
 }
 
 TEST_EACH_BACKEND(the_limit_holds_for_all_addresses_together, backend)
@@ -207,7 +177,7 @@ TEST_EACH_BACKEND(the_limit_holds_for_all_addresses_together, backend)
     struct stage s;
     struct party agent;
     uint16_t port = 0;
-    int fill[8], deaf = deaf_listener("127.0.0.2", &port, fill);
+    int fill[8], deaf = kit_deaf_listener("127.0.0.2", &port, fill);
     int64_t start;
 
     names_are(list, 0);
@@ -217,8 +187,8 @@ TEST_EACH_BACKEND(the_limit_holds_for_all_addresses_together, backend)
     party_wait(&agent, WAWO_ON_CLOSE, 1);
     ASSERT_EQ(agent.error, ETIMEDOUT);
     ASSERT_GE(wawo_os_now_ns() - start, 400 * WAWO_MSEC);
-    agent_close(&s, &agent);
-    close_deaf(deaf, fill);
+    party_close(&s, &agent);
+    kit_close_deaf(deaf, fill);
 }
 
 TEST_EACH_BACKEND(all_refuse, backend)
@@ -233,7 +203,7 @@ TEST_EACH_BACKEND(all_refuse, backend)
     party_wait(&agent, WAWO_ON_CLOSE, 1);
     ASSERT_EQ(agent.operation, WAWO_OP_CONNECT);
     ASSERT_EQ(agent.error, ECONNREFUSED);
-    agent_close(&s, &agent);
+    party_close(&s, &agent);
 }
 
 /* Some cannot even be tried: a broadcast address fails in the call itself. */
@@ -256,7 +226,7 @@ TEST_EACH_BACKEND(the_resolver_fails, backend)
     ASSERT_EQ(wawo_share_error(share, &operation, &gai), EHOSTUNREACH);
     ASSERT_EQ(gai, EAI_AGAIN);
     wawo_share_drop(share);
-    agent_close(&s, &agent);
+    party_close(&s, &agent);
 }
 
 /* ---- a resolver that hangs ---- */

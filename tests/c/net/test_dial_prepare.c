@@ -18,38 +18,6 @@ static void agent_open(struct stage *s, struct party *agent, const char *backend
     party_start(agent);
 }
 
-static void agent_close(struct stage *s, struct party *agent)
-{
-    party_finish(agent);
-    stage_close(s);
-    KIT_UNTIL(wawo_alloc_live() == 0); /* a work thread that is just starting */
-}
-
-/* A listener whose backlog is full leaves SYNs without an answer. */
-static int deaf_listener(uint16_t *port, int fill[8])
-{
-    struct wawo_addr to;
-    int i, fd;
-
-    *port = 0;
-    fd = kit_listen_at("127.0.0.1", port, 0);
-    ASSERT_EQ(wawo_addr_parse(&to, "127.0.0.1", *port), 0);
-    for (i = 0; i < 8; i++) {
-        fill[i] = wawo_os_socket(WAWO_AF_INET);
-        (void)wawo_os_connect(fill[i], &to);
-    }
-    return fd;
-}
-
-static void close_deaf(int listener, const int fill[8])
-{
-    int i;
-
-    for (i = 0; i < 8; i++)
-        kit_close(fill[i]);
-    kit_close(listener);
-}
-
 /* Not connected yet, bound to what was asked for; what is set stays. */
 static void hook_mark(struct party *p, const struct wawo_event *e, struct actor *a)
 {
@@ -91,7 +59,7 @@ TEST_EACH_BACKEND(seen_before_it_connects, backend)
     ASSERT_EQ(party_count(&agent, WAWO_ON_PREPARE_CONNECT), 1u);
     kit_close(fd);
     kit_close(listener);
-    agent_close(&s, &agent);
+    party_close(&s, &agent);
 }
 
 /* Each address that is tried: those that refuse, that cannot even be tried, that do not answer. */
@@ -101,7 +69,7 @@ TEST_EACH_BACKEND(each_attempt_is_seen, backend)
     struct stage s;
     struct party agent;
     uint16_t port;
-    int fill[8], listener = deaf_listener(&port, fill);
+    int fill[8], listener = kit_deaf_listener("127.0.0.1", &port, fill);
 
     names_are(list, 0);
     agent_open(&s, &agent, backend, NULL);
@@ -111,8 +79,8 @@ TEST_EACH_BACKEND(each_attempt_is_seen, backend)
     party_wait(&agent, WAWO_ON_CLOSE, 1);
     ASSERT_EQ(agent.error, ECANCELED);
     ASSERT_EQ(party_count(&agent, WAWO_ON_PREPARE_CONNECT), 4u);
-    close_deaf(listener, fill);
-    agent_close(&s, &agent);
+    kit_close_deaf(listener, fill);
+    party_close(&s, &agent);
 }
 
 static void hook_refuse(struct party *p, const struct wawo_event *e, struct actor *a)
@@ -152,7 +120,7 @@ static void ended_in_the_callback(const char *backend, party_hook hook)
     KIT_UNTIL(kit_open_fds() == before);
     ASSERT_LT(wawo_os_accept(listener, &(struct wawo_addr){0}), 0);
     kit_close(listener);
-    agent_close(&s, &agent);
+    party_close(&s, &agent);
 }
 
 TEST_EACH_BACKEND(refused_in_the_callback, backend)
@@ -201,7 +169,7 @@ TEST_EACH_BACKEND(ended_by_another_callback_of_the_batch, backend)
     struct wawo_share *all[100] = {NULL};
     struct gate gate;
     uint16_t port;
-    int i, fill[8], listener = deaf_listener(&port, fill);
+    int i, fill[8], listener = kit_deaf_listener("127.0.0.1", &port, fill);
 
     wawo_mutex_init(&gate.lock);
     agent_open(&s, &agent, backend, hook_end_others);
@@ -219,7 +187,7 @@ TEST_EACH_BACKEND(ended_by_another_callback_of_the_batch, backend)
         wawo_share_drop(all[i]);
     wawo_mutex_fini(&gate.lock);
     stage_close(&s);
-    close_deaf(listener, fill);
+    kit_close_deaf(listener, fill);
 }
 
 /* The callback lasts longer than the whole connect may. */
@@ -229,7 +197,7 @@ TEST_EACH_BACKEND(the_limit_runs_on, backend)
     struct party agent;
     struct gate gate;
     uint16_t port;
-    int fill[8], listener = deaf_listener(&port, fill);
+    int fill[8], listener = kit_deaf_listener("127.0.0.1", &port, fill);
     int64_t until = wawo_os_now_ns() + 100 * WAWO_MSEC;
 
     wawo_mutex_init(&gate.lock);
@@ -244,8 +212,8 @@ TEST_EACH_BACKEND(the_limit_runs_on, backend)
     party_wait(&agent, WAWO_ON_CLOSE, 1);
     ASSERT_EQ(agent.error, ETIMEDOUT);
     wawo_mutex_fini(&gate.lock);
-    agent_close(&s, &agent);
-    close_deaf(listener, fill);
+    party_close(&s, &agent);
+    kit_close_deaf(listener, fill);
 }
 
 /* More attempts in one tick of the clock than a batch has room for: each dial has a second address after 250 ms. */
@@ -257,7 +225,7 @@ TEST_EACH_BACKEND(thousands_at_once, backend)
     struct stage s;
     struct party agent;
     uint16_t port;
-    int i, fill[8], listener = deaf_listener(&port, fill);
+    int i, fill[8], listener = kit_deaf_listener("127.0.0.1", &port, fill);
 
     ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &limit), 0);
     limit.rlim_cur = limit.rlim_max;
@@ -268,8 +236,8 @@ TEST_EACH_BACKEND(thousands_at_once, backend)
     for (i = 0; i < MANY; i++)
         ASSERT_EQ(party_dial(&agent, "a.name", port, 0, NULL), 0);
     party_wait(&agent, WAWO_ON_PREPARE_CONNECT, 2 * MANY);
-    agent_close(&s, &agent);
+    party_close(&s, &agent);
     ASSERT_EQ(agent.count[WAWO_ON_CLOSE], (unsigned)MANY);
     ASSERT_EQ(agent.count[WAWO_ON_PREPARE_CONNECT], 2u * MANY);
-    close_deaf(listener, fill);
+    kit_close_deaf(listener, fill);
 }

@@ -6,12 +6,6 @@
 
 #include <errno.h>
 
-static void close_both(struct stage *s, struct party *p)
-{
-    party_finish(p);
-    stage_close(s);
-}
-
 TEST_EACH_BACKEND(stop_of_an_empty_one, backend)
 {
     struct stage s;
@@ -23,7 +17,7 @@ TEST_EACH_BACKEND(stop_of_an_empty_one, backend)
     party_init(&agent, &s, WAWO_AGENT);
     party_start(&agent);
     party_finish(&agent);
-    close_both(&s, &server);
+    party_close(&s, &server);
 }
 
 TEST_EACH_BACKEND(stop_ends_every_connection, backend)
@@ -39,7 +33,7 @@ TEST_EACH_BACKEND(stop_ends_every_connection, backend)
     for (i = 0; i < 50; i++)
         fds[i] = kit_connect(server.port);
     party_wait(&server, WAWO_ON_ACCEPT, 50);
-    close_both(&s, &server);
+    party_close(&s, &server);
     ASSERT_EQ(server.count[WAWO_ON_CLOSE], 50u);
     for (i = 0; i < 50; i++) {
         ASSERT_EQ(kit_read_end(fds[i], NULL), 0);
@@ -68,7 +62,7 @@ TEST_EACH_BACKEND(drain_lets_them_finish, backend)
     ASSERT_EQ(kit_read_end(fd, NULL), 0);
     party_wait(&server, WAWO_ON_SHUTDOWN, 1);
     kit_close(fd);
-    close_both(&s, &server);
+    party_close(&s, &server);
 }
 
 /* Stopping again does not make the first stop last longer. */
@@ -94,7 +88,7 @@ TEST_EACH_BACKEND(drain_ends_at_its_time, backend)
     ASSERT_GE(took, 200 * WAWO_MSEC);
     ASSERT_EQ(kit_read_end(fd, NULL), 0);
     kit_close(fd);
-    close_both(&s, &server);
+    party_close(&s, &server);
 }
 
 TEST_EACH_BACKEND(a_shorter_stop_overrules, backend)
@@ -112,7 +106,7 @@ TEST_EACH_BACKEND(a_shorter_stop_overrules, backend)
     party_stop(&server, 0);
     party_wait(&server, WAWO_ON_SHUTDOWN, 1);
     kit_close(fd);
-    close_both(&s, &server);
+    party_close(&s, &server);
 }
 
 static void hook_stop(struct party *p, const struct wawo_event *e, struct actor *a)
@@ -140,7 +134,7 @@ TEST_EACH_BACKEND(stop_from_a_callback, backend)
     ASSERT_EQ(party_count(&server, WAWO_ON_CLOSE), 20u);
     for (i = 0; i < 20; i++)
         kit_close(fds[i]);
-    close_both(&s, &server);
+    party_close(&s, &server);
 }
 
 /* Stopping while connections come in: hand-overs in flight are ended too, none is lost, none stays. */
@@ -216,7 +210,7 @@ TEST_EACH_BACKEND(stop_while_others_dial, backend)
         wawo_thread_join(&t[1]);
         party_finish(&agent);
     }
-    close_both(&s, &server);
+    party_close(&s, &server);
 }
 
 /* ---- ids ---- */
@@ -258,7 +252,7 @@ TEST_EACH_BACKEND(find_list_and_stale_ids, backend)
     KIT_UNTIL(wawo_endpoint_count(server.endpoint) == 0);
     ASSERT_NULL(wawo_endpoint_find(server.endpoint, id));
     party_finish(&other);
-    close_both(&s, &server);
+    party_close(&s, &server);
 }
 
 /* A slot is used again at once: the share of the one before answers 0 and false, and reaches nobody else. */
@@ -299,7 +293,7 @@ TEST_EACH_BACKEND(stale_shares_reach_nobody, backend)
     }
     for (i = 0; i < 20; i++)
         wawo_share_drop(old[i]);
-    close_both(&s, &server);
+    party_close(&s, &server);
 }
 
 /* A share outlives its endpoint and its engine. */
@@ -403,5 +397,5 @@ TEST_EACH_BACKEND(listing_while_they_come_and_go, backend)
     wawo_store(&l.stop, 1);
     wawo_thread_join(&t);
     party_finish(&agent);
-    close_both(&s, &server);
+    party_close(&s, &server);
 }

@@ -16,29 +16,6 @@ static void open_with(struct stage *s, struct party *server, const char *backend
     party_init(server, s, WAWO_SERVER);
 }
 
-static void close_both(struct stage *s, struct party *p)
-{
-    party_finish(p);
-    stage_close(s);
-}
-
-static void connect_many(struct party *p, int *fds, int n)
-{
-    int i;
-
-    for (i = 0; i < n; i++)
-        fds[i] = kit_connect(p->port);
-    party_wait(p, WAWO_ON_ACCEPT, (uint64_t)n);
-}
-
-static void close_many(const int *fds, int n)
-{
-    int i;
-
-    for (i = 0; i < n; i++)
-        kit_close(fds[i]);
-}
-
 static ptrdiff_t cast(struct party *p, const char *text)
 {
     return wawo_endpoint_broadcast(p->endpoint, text, strlen(text), NULL, 0, false);
@@ -80,7 +57,7 @@ TEST_EACH_BACKEND(reaches_all_from_another_thread, backend)
     open_with(&s, &server, backend, 2);
     party_start(&server);
     ASSERT_EQ(cast(&server, "nobody"), 0);
-    connect_many(&server, fds, MANY);
+    party_crowd(&server, fds, MANY);
     ASSERT_EQ(cast(&server, "one "), MANY);
     ASSERT_EQ(cast(&server, ""), MANY); /* no bytes, and accepted */
     ASSERT_EQ(cast(&server, "two"), MANY);
@@ -95,8 +72,8 @@ TEST_EACH_BACKEND(reaches_all_from_another_thread, backend)
             expect(fds[i], "!");
     fds[7] = kit_connect(server.port);
     party_wait(&server, WAWO_ON_ACCEPT, MANY + 1);
-    close_both(&s, &server);
-    close_many(fds, MANY);
+    party_close(&s, &server);
+    kit_close_all(fds, MANY);
     ASSERT_EQ(server.count[WAWO_ON_CLOSE], MANY + 1u);
 }
 
@@ -123,15 +100,15 @@ TEST_EACH_BACKEND(reaches_all_from_a_callback, backend)
     open_with(&s, &server, backend, 2);
     server.hook = hook_cast;
     party_start(&server);
-    connect_many(&server, fds, MANY);
+    party_crowd(&server, fds, MANY);
     for (round = 0; round < 20; round++) {
         kit_write(fds[round], "!", 1);
         for (i = 0; i < MANY; i++)
             expect(fds[i], i == round ? "[one two own three]" : "one two three");
     }
     ASSERT_EQ(stats_of(&server).messages_out, 20u * (3 * MANY + 3));
-    close_both(&s, &server);
-    close_many(fds, MANY);
+    party_close(&s, &server);
+    kit_close_all(fds, MANY);
 }
 
 TEST_EACH_BACKEND(is_framed_once, backend)
@@ -144,7 +121,7 @@ TEST_EACH_BACKEND(is_framed_once, backend)
     open_with(&s, &server, backend, 2);
     party_framed(&server, 2, 3);
     party_start(&server);
-    connect_many(&server, fds, MANY);
+    party_crowd(&server, fds, MANY);
     ASSERT_EQ(cast(&server, "four"), WAWO_EMSGSIZE);
     ASSERT_EQ(cast(&server, "abc"), MANY);
     ASSERT_EQ(cast(&server, ""), MANY);
@@ -152,8 +129,8 @@ TEST_EACH_BACKEND(is_framed_once, backend)
         ASSERT_EQ(kit_read(fds[i], got, 7), 7u);
         ASSERT_MEMEQ(got, "\0\3abc\0\0", 7);
     }
-    close_both(&s, &server);
-    close_many(fds, MANY);
+    party_close(&s, &server);
+    kit_close_all(fds, MANY);
 }
 
 static ptrdiff_t cast_to(struct party *p, const uint64_t *ids, size_t n)
@@ -187,7 +164,7 @@ TEST_EACH_BACKEND(reaches_some, backend)
     party_start(&server);
     party_init(&other, &s, WAWO_SERVER);
     party_start(&other);
-    connect_many(&server, fds, MANY);
+    party_crowd(&server, fds, MANY);
     fds[MANY] = kit_connect(other.port);
     party_wait(&other, WAWO_ON_ACCEPT, 1);
     stranger = party_last(&other);
@@ -220,8 +197,8 @@ TEST_EACH_BACKEND(reaches_some, backend)
     ASSERT_EQ(stats_of(&other).messages_out, 0u);
     wawo_share_drop(stranger);
     party_finish(&other);
-    close_both(&s, &server);
-    close_many(fds, MANY + 1);
+    party_close(&s, &server);
+    kit_close_all(fds, MANY + 1);
 }
 
 /* A connection is reached from its ACCEPT on, and not when only the dial is under way. */
@@ -272,7 +249,7 @@ TEST_EACH_BACKEND(reaches_none_before_its_first_event, backend)
     kit_close(listener);
     kit_close(fd);
     party_finish(&agent);
-    close_both(&s, &server);
+    party_close(&s, &server);
 }
 
 TEST_EACH_BACKEND(reaches_nobody_after_the_end, backend)
@@ -293,7 +270,7 @@ TEST_EACH_BACKEND(reaches_nobody_after_the_end, backend)
     ASSERT_EQ(wawo_endpoint_disconnect(server.endpoint, 0, false), 0u);
     ASSERT_EQ(kit_read_end(fd, NULL), 0);
     kit_close(fd);
-    close_both(&s, &server);
+    party_close(&s, &server);
 }
 
 /* ---- order ---- */
@@ -338,8 +315,8 @@ TEST_EACH_BACKEND(keeps_the_order_of_the_thread, backend)
             ASSERT_EQ(note, i);
         }
     wawo_thread_join(&t);
-    close_both(&s, &server);
-    close_many(fds, 4);
+    party_close(&s, &server);
+    kit_close_all(fds, 4);
 }
 
 /* ---- the slow ones ---- */
@@ -395,9 +372,9 @@ TEST_EACH_BACKEND(slow_ones_are_skipped, backend)
     ASSERT_LE(most_pending(&server), 256u * KIB + SIZE);
     ASSERT_GE(stats_of(&server).broadcasts_skipped, (uint64_t)STUCK);
     ASSERT_EQ(party_count(&server, WAWO_ON_CLOSE), 0u);
-    close_both(&s, &server);
-    close_many(stuck, STUCK);
-    close_many(fds, READERS);
+    party_close(&s, &server);
+    kit_close_all(stuck, STUCK);
+    kit_close_all(fds, READERS);
 }
 
 static void slow_ones_end(const char *backend, bool inside);
@@ -447,8 +424,8 @@ static void slow_ones_end(const char *backend, bool inside)
     ASSERT_EQ(server.operation, WAWO_OP_SEND);
     ASSERT_EQ(server.error, ENOBUFS);
     ASSERT_EQ(kit_read_end(stuck[0], NULL), ECONNRESET);
-    close_both(&s, &server);
-    close_many(stuck, STUCK);
+    party_close(&s, &server);
+    kit_close_all(stuck, STUCK);
     kit_close(fd);
 }
 
@@ -483,17 +460,17 @@ TEST_EACH_BACKEND(a_burst_makes_nobody_slow, backend)
     server.arg = &accepted;
     server.hook = hook_burst;
     party_start(&server);
-    connect_many(&server, fds, 4);
+    party_crowd(&server, fds, 4);
     for (i = 0; i < 4; i++)
         kit_start(&t[i], read_main, &fds[i]);
     kit_write(fds[0], "!", 1);
     KIT_UNTIL(stats_of(&server).bytes_out == 4u * 30 * 20000);
     ASSERT_EQ(party_count(&server, WAWO_ON_CLOSE), 0u);
-    close_both(&s, &server);
+    party_close(&s, &server);
     ASSERT_EQ(accepted, 4u * 30);
     for (i = 0; i < 4; i++)
         wawo_thread_join(&t[i]);
-    close_many(fds, 4);
+    kit_close_all(fds, 4);
 }
 
 TEST_EACH_BACKEND(longer_than_any_ring, backend)
@@ -512,7 +489,7 @@ TEST_EACH_BACKEND(longer_than_any_ring, backend)
     ASSERT_EQ(cast_size(&server, 2 * MIB, true), 1);
     ASSERT_EQ(party_count(&server, WAWO_ON_CLOSE), 0u);
     kit_close(fd);
-    close_both(&s, &server);
+    party_close(&s, &server);
 }
 
 /* Now and then a small message for some who do not read, between much for one who does: what they hold is what waits for
@@ -579,8 +556,8 @@ static void small_to_stuck(const char *backend, bool inside)
     }
     ASSERT_LE(wawo_live_chunks(), before + STUCK * (TURNS * SMALL / 4000 + 2) + 10);
     wawo_share_drop(reader);
-    close_both(&s, &server);
-    close_many(stuck, STUCK);
+    party_close(&s, &server);
+    kit_close_all(stuck, STUCK);
     kit_close(fd);
 }
 
@@ -617,7 +594,7 @@ TEST_EACH_BACKEND(max_pending_total_skips, backend)
     while (n > 0);
     ASSERT_EQ(n, 0);
     ASSERT_EQ(party_count(&server, WAWO_ON_CLOSE), 0u); /* it is not their fault */
-    close_many(stuck, STUCK);
+    kit_close_all(stuck, STUCK);
     party_wait(&server, WAWO_ON_CLOSE, STUCK);
     stuck[0] = kit_connect(server.port);
     party_wait(&server, WAWO_ON_ACCEPT, STUCK + 1);
@@ -628,7 +605,7 @@ TEST_EACH_BACKEND(max_pending_total_skips, backend)
     }
     wawo_share_drop(last);
     kit_close(stuck[0]);
-    close_both(&s, &server);
+    party_close(&s, &server);
 }
 
 /* ---- all at once ---- */
@@ -736,7 +713,7 @@ TEST_EACH_BACKEND(storm, backend)
         ASSERT_GT(st[i].casts, 0u);
     }
     party_finish(&agent);
-    close_both(&s, &server);
+    party_close(&s, &server);
 }
 
 /* The n-th allocation fails: it is an answer, or somebody is left out, and nothing is lost. */
@@ -753,7 +730,7 @@ TEST_EACH_BACKEND(without_memory, backend)
 
     open_with(&s, &server, backend, 1);
     party_start(&server);
-    connect_many(&server, fds, MANY);
+    party_crowd(&server, fds, MANY);
     ASSERT_EQ(wawo_endpoint_list(server.endpoint, all, MANY), MANY);
     for (i = 0; i < MANY; i++) {
         ids[i] = wawo_share_id(all[i]);
@@ -770,8 +747,8 @@ TEST_EACH_BACKEND(without_memory, backend)
             if (rc > 0)
                 ASSERT_EQ(stats_of(&server).messages_out - sent, (uint64_t)rc);
         }
-    close_both(&s, &server);
-    close_many(fds, MANY);
+    party_close(&s, &server);
+    kit_close_all(fds, MANY);
 }
 
 /* ---- closing many ---- */
@@ -788,7 +765,7 @@ TEST_EACH_BACKEND(disconnects_the_old_and_the_silent, backend)
     server.hook = hook_echo;
     party_start(&server);
     ASSERT_EQ(wawo_endpoint_disconnect(server.endpoint, 0, false), 0u);
-    connect_many(&server, fds, 10);
+    party_crowd(&server, fds, 10);
     ASSERT_EQ(wawo_endpoint_list(server.endpoint, all, 20), 10u);
     KIT_UNTIL(wawo_share_connect_ns(all[0]) > 50 * WAWO_MSEC && wawo_share_connect_ns(all[9]) > 50 * WAWO_MSEC);
     for (i = 0; i < 10; i++)
@@ -819,5 +796,5 @@ TEST_EACH_BACKEND(disconnects_the_old_and_the_silent, backend)
             kit_close(fds[i]);
         }
     party_wait(&server, WAWO_ON_CLOSE, 15);
-    close_both(&s, &server);
+    party_close(&s, &server);
 }

@@ -18,12 +18,6 @@ static void open_framed(struct stage *s, struct party *server, const char *backe
     party_start(server);
 }
 
-static void close_both(struct stage *s, struct party *server)
-{
-    party_finish(server);
-    stage_close(s);
-}
-
 /* One frame; returns its size. */
 static size_t put_frame(uint8_t *p, unsigned size, bool little, size_t len, uint64_t offset)
 {
@@ -66,7 +60,7 @@ static void split_everywhere(const char *backend, unsigned size, bool little)
         ASSERT_EQ(server.error, 0);
         ASSERT_EQ(server.closed_received, offset);
     }
-    close_both(&s, &server);
+    party_close(&s, &server);
 }
 
 TEST_EACH_BACKEND(split_at_every_byte_2, backend)
@@ -115,7 +109,7 @@ TEST_EACH_BACKEND(one_byte_at_a_time, backend)
     ASSERT_EQ(server.error, 0);
     ASSERT_EQ(server.count[WAWO_ON_RECEIVE], 3u);
     ASSERT_EQ(server.closed_received, 29u);
-    close_both(&s, &server);
+    party_close(&s, &server);
 }
 
 TEST_EACH_BACKEND(many_in_one_read, backend)
@@ -143,7 +137,7 @@ TEST_EACH_BACKEND(many_in_one_read, backend)
     ASSERT_EQ(server.count[WAWO_ON_RECEIVE], (unsigned)MANY);
     ASSERT_EQ(server.closed_received, offset);
     free(wire);
-    close_both(&s, &server);
+    party_close(&s, &server);
 }
 
 TEST_EACH_BACKEND(sizes_around_a_chunk, backend)
@@ -169,7 +163,7 @@ TEST_EACH_BACKEND(sizes_around_a_chunk, backend)
     ASSERT_EQ(server.count[WAWO_ON_RECEIVE], 10u);
     ASSERT_EQ(server.closed_received, offset);
     free(wire);
-    close_both(&s, &server);
+    party_close(&s, &server);
 }
 
 /* The messages before the bad one are delivered, then the connection ends. */
@@ -199,7 +193,7 @@ static void over_limit(const char *backend, size_t cut)
     ASSERT_EQ(server.error, EMSGSIZE);
     ASSERT_EQ(server.count[WAWO_ON_RECEIVE], 2u);
     ASSERT_EQ(server.closed_received, 60u);
-    close_both(&s, &server);
+    party_close(&s, &server);
 }
 
 TEST_EACH_BACKEND(over_limit_in_one_read, backend)
@@ -232,7 +226,7 @@ TEST_EACH_BACKEND(cut_off_is_a_bad_message, backend)
     ASSERT_EQ(server.operation, WAWO_OP_RECEIVE);
     ASSERT_EQ(server.error, EBADMSG);
     ASSERT_EQ(server.count[WAWO_ON_RECEIVE], 1u);
-    close_both(&s, &server);
+    party_close(&s, &server);
 }
 
 /* A bad frame while the user has paused: what came before it is delivered on resume, then the end. */
@@ -273,7 +267,7 @@ TEST_EACH_BACKEND(over_limit_behind_a_pause, backend)
     ASSERT_EQ(server.error, EMSGSIZE);
     ASSERT_EQ(server.closed_received, 50u);
     kit_close(fd);
-    close_both(&s, &server);
+    party_close(&s, &server);
 }
 
 TEST_EACH_BACKEND(sent_messages_get_their_envelope, backend)
@@ -297,7 +291,7 @@ TEST_EACH_BACKEND(sent_messages_get_their_envelope, backend)
     ASSERT_EQ(kit_read(fd, big, 65535), 65535u);
     kit_close(fd);
     free(big);
-    close_both(&s, &server);
+    party_close(&s, &server);
 }
 
 TEST(parameters_that_make_no_sense)

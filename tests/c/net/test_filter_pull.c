@@ -17,12 +17,6 @@ static void open_pull(struct stage *s, struct party *server, const char *backend
     party_start(server);
 }
 
-static void close_pull(struct stage *s, struct party *server)
-{
-    party_finish(server);
-    stage_close(s);
-}
-
 /* Fetches messages that have their length in the first byte and echoes each; peeks, all or nothing. */
 static void hook_fetch_messages(struct party *p, const struct wawo_event *e, struct actor *a)
 {
@@ -69,7 +63,7 @@ TEST_EACH_BACKEND(messages_byte_by_byte, backend)
     kit_close(fd);
     party_wait(&server, WAWO_ON_CLOSE, 1);
     ASSERT_EQ(server.error, 0);
-    close_pull(&s, &server);
+    party_close(&s, &server);
 }
 
 /* Takes nothing before all of it is there, which is more than may lie unread at once. */
@@ -105,7 +99,7 @@ TEST_EACH_BACKEND(goes_on_when_there_is_room_again, backend)
     kit_close(fd);
     party_wait(&server, WAWO_ON_CLOSE, 1);
     ASSERT_EQ(server.error, 0);
-    close_pull(&s, &server);
+    party_close(&s, &server);
 }
 
 /* What nobody fetches is kept up to the limit and about one read; the rest stays with the kernel and the peer. */
@@ -133,7 +127,7 @@ TEST_EACH_BACKEND(nobody_fetches, backend)
     free(bytes);
     kit_reset(fd);
     party_stop(&server, 0);
-    close_pull(&s, &server);
+    party_close(&s, &server);
 }
 
 static void hook_try_from_elsewhere(void *arg)
@@ -162,7 +156,7 @@ TEST_EACH_BACKEND(only_on_its_loop_and_only_with_pull, backend)
     party_wait(&server, WAWO_ON_CLOSE, 1);
     hook_try_from_elsewhere(share);
     wawo_share_drop(share);
-    close_pull(&s, &server);
+    party_close(&s, &server);
 }
 
 static void hook_fetch_raw(struct party *p, const struct wawo_event *e, struct actor *a)
@@ -235,5 +229,5 @@ TEST_EACH_BACKEND(pause_by_the_user, backend)
     kit_close(fd);
     party_wait(&server, WAWO_ON_CLOSE, 1);
     ASSERT_EQ(server.error, 0);
-    close_pull(&s, &server);
+    party_close(&s, &server);
 }

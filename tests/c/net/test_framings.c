@@ -98,12 +98,6 @@ static void open_server(struct stage *s, struct party *server, const char *backe
     party_start(server);
 }
 
-static void close_server(struct stage *s, struct party *server)
-{
-    party_finish(server);
-    stage_close(s);
-}
-
 static void read_wire(int fd, const struct sample *x)
 {
     char got[64];
@@ -136,7 +130,7 @@ static void split_everywhere(const char *backend, const struct sample *x)
         ASSERT_EQ(server.error, 0);
         ASSERT_EQ(party_count(&server, WAWO_ON_RECEIVE), x->messages * (cut + 1));
     }
-    close_server(&s, &server);
+    party_close(&s, &server);
 }
 
 TEST_EACH_BACKEND(split_at_every_byte, backend)
@@ -168,7 +162,7 @@ TEST_EACH_BACKEND(one_byte_at_a_time, backend)
         kit_close(fd);
         party_wait(&server, WAWO_ON_CLOSE, 1);
         ASSERT_EQ(server.error, 0);
-        close_server(&s, &server);
+        party_close(&s, &server);
     }
 }
 
@@ -198,7 +192,7 @@ TEST_EACH_BACKEND(thousands_in_one_write, backend)
         kit_close(fd);
         party_wait(&server, WAWO_ON_CLOSE, 1);
         ASSERT_EQ(party_count(&server, WAWO_ON_RECEIVE), (uint64_t)x->messages * TIMES);
-        close_server(&s, &server);
+        party_close(&s, &server);
         free(wire);
         free(got);
     }
@@ -230,7 +224,7 @@ TEST_EACH_BACKEND(malformed_behind_good_ones, backend)
         ASSERT_EQ(server.operation, WAWO_OP_RECEIVE);
         ASSERT_EQ(server.error, x->error);
         ASSERT_EQ(party_count(&server, WAWO_ON_RECEIVE), x->messages);
-        close_server(&s, &server);
+        party_close(&s, &server);
     }
 }
 
@@ -251,7 +245,7 @@ TEST_EACH_BACKEND(cut_off_in_the_middle, backend)
         ASSERT_EQ(server.operation, WAWO_OP_RECEIVE);
         ASSERT_EQ(server.error, EBADMSG);
         ASSERT_EQ(party_count(&server, WAWO_ON_RECEIVE), samples[i].messages - 1);
-        close_server(&s, &server);
+        party_close(&s, &server);
     }
 }
 
@@ -292,6 +286,6 @@ TEST_EACH_BACKEND(refused_on_our_side, backend)
         kit_close(fd);
         party_wait(&server, WAWO_ON_CLOSE, 1);
         ASSERT_EQ(server.error, 0);
-        close_server(&s, &server);
+        party_close(&s, &server);
     }
 }

@@ -10,12 +10,6 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 
-static void close_both(struct stage *s, struct party *server)
-{
-    party_finish(server);
-    stage_close(s);
-}
-
 static void open_limited(struct stage *s, struct party *server, const char *backend, unsigned loops, unsigned max,
                          bool close_when_full)
 {
@@ -58,7 +52,7 @@ static void full_waits(const char *backend, unsigned loops)
     wawo_endpoint_stats(server.endpoint, &st);
     ASSERT_EQ(st.rejected, 0u);
     ASSERT_GT(st.accept_pauses, 0u);
-    close_both(&s, &server);
+    party_close(&s, &server);
 }
 
 TEST_EACH_BACKEND(full_waits_one_loop, backend)
@@ -81,7 +75,7 @@ TEST_EACH_BACKEND(stop_while_others_wait, backend)
     for (i = 0; i < 20; i++)
         fds[i] = kit_connect(server.port);
     party_wait(&server, WAWO_ON_ACCEPT, 1);
-    close_both(&s, &server);
+    party_close(&s, &server);
     for (i = 0; i < 20; i++) {
         int err = kit_read_end(fds[i], NULL);
 
@@ -131,7 +125,7 @@ static void accepted_as_the_stop_comes(const char *backend, unsigned loops)
     kit_close(two);
     party_wait(&server, WAWO_ON_SHUTDOWN, 1);
     ASSERT_EQ(party_count(&server, WAWO_ON_CLOSE), 2u);
-    close_both(&s, &server);
+    party_close(&s, &server);
 }
 
 TEST_EACH_BACKEND(accepted_as_the_stop_comes_one_loop, backend)
@@ -170,7 +164,7 @@ TEST_EACH_BACKEND(full_closes, backend)
     kit_write(two, "x", 1);
     answered(two);
     kit_close(two);
-    close_both(&s, &server);
+    party_close(&s, &server);
 }
 
 /* ---- connections of one address ---- */
@@ -243,7 +237,7 @@ static void two_of_each(const char *backend, unsigned loops)
     party_wait(&server, WAWO_ON_CLOSE, 5);
     KIT_UNTIL(wawo_endpoint_count(server.endpoint) == 0);
     ASSERT_EQ(addresses_of(&server), 0u);
-    close_both(&s, &server);
+    party_close(&s, &server);
 }
 
 TEST_EACH_BACKEND(two_of_each_address_one_loop, backend)
@@ -287,7 +281,7 @@ TEST_EACH_BACKEND(full_with_a_full_address, backend)
     kit_close(fds[0]);
     kit_close(fds[1]);
     party_wait(&server, WAWO_ON_CLOSE, 4);
-    close_both(&s, &server);
+    party_close(&s, &server);
 }
 
 enum { CROWD_LIMIT = 3 };
@@ -355,7 +349,7 @@ TEST_EACH_BACKEND(never_more_than_the_limit, backend)
     ASSERT_EQ(st.rejected, st.rejected_address);
     ASSERT_GT(st.accepts, 0u);
     ASSERT_EQ(addresses_of(&server), 0u);
-    close_both(&s, &server);
+    party_close(&s, &server);
 }
 
 /* Out of descriptors: accepting backs off, is counted, and goes on. */
@@ -393,7 +387,7 @@ TEST_EACH_BACKEND(out_of_descriptors, backend)
     for (i = 0; i < 8; i++)
         kit_close(clients[i]);
     party_wait(&server, WAWO_ON_CLOSE, 8);
-    close_both(&s, &server);
+    party_close(&s, &server);
 }
 
 /* A listening socket that breaks must not make the loop spin. */
@@ -421,7 +415,7 @@ TEST_EACH_BACKEND(a_broken_listener_does_not_spin, backend)
         kit_tick(__FILE__, __LINE__, "", INT64_MAX);
     wawo_engine_stats(s.threads, 0, &st);
     ASSERT_LT(st.turns - turns, 30u);
-    close_both(&s, &server);
+    party_close(&s, &server);
 }
 
 /* Connections spread over the loops, and those that stay where they were accepted do. */
@@ -452,7 +446,7 @@ static void spread(const char *backend, int pinned)
     for (i = 0; i < 20; i++)
         kit_close(fds[i]);
     party_wait(&server, WAWO_ON_CLOSE, 20);
-    close_both(&s, &server);
+    party_close(&s, &server);
 }
 
 TEST_EACH_BACKEND(two_loops_share_the_load, backend)
@@ -550,5 +544,5 @@ TEST_EACH_BACKEND(a_storm_of_peers_that_give_up_at_once, backend)
     kit_close(i);
     KIT_UNTIL(wawo_endpoint_count(server.endpoint) == 0);
     ASSERT_EQ(party_count(&server, WAWO_ON_ACCEPT), party_count(&server, WAWO_ON_CLOSE));
-    close_both(&s, &server);
+    party_close(&s, &server);
 }

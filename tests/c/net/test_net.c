@@ -13,12 +13,6 @@
 
 enum { MIB = 1024 * 1024 };
 
-static void close_both(struct stage *s, struct party *p)
-{
-    party_finish(p);
-    stage_close(s);
-}
-
 /* ---- memory ---- */
 
 /* Keeps the chunk of each message, as views do. */
@@ -93,7 +87,7 @@ TEST_EACH_BACKEND(memory_limit_pauses_receiving, backend)
     (void)let_go(&server, &k);
     wawo_thread_join(&t);
     kit_close(fd);
-    close_both(&s, &server);
+    party_close(&s, &server);
 }
 
 /* A connection that is closing needs room to discard input; without it, it waits, and loses nothing it owes. */
@@ -144,7 +138,7 @@ TEST_EACH_BACKEND(closing_without_memory_keeps_its_output, backend)
     party_wait(&server, WAWO_ON_CLOSE, 1);
     (void)let_go(&server, &k);
     ASSERT_EQ(server.error, 0);
-    close_both(&s, &server);
+    party_close(&s, &server);
 }
 
 /* Exported chunks are off the account: receiving goes on, up to the quota. */
@@ -253,7 +247,7 @@ static void tell_a_crowd(const char *backend, bool flush)
     wawo_engine_stats(s.threads, 0, &st);
     if (!flush)
         ASSERT_LT(st.batch_max, 1200u);
-    close_both(&s, &server);
+    party_close(&s, &server);
     ASSERT_EQ(server.count[WAWO_ON_CLOSE], (unsigned)CROWD);
     for (i = 0; i < CROWD; i++)
         kit_close(fds[i]);
@@ -365,7 +359,7 @@ TEST_EACH_BACKEND(after_fork, backend)
     ASSERT_EQ(kit_read(fd, got, 4), 4u);
     kit_close(fd);
     party_wait(&server, WAWO_ON_CLOSE, 1); /* the child holds no copy that would keep it open */
-    close_both(&s, &server);
+    party_close(&s, &server);
 }
 
 /* A batch may wait for another loop's while a connection of it ends, and nobody asked to hear of the end. */
@@ -388,5 +382,5 @@ TEST_EACH_BACKEND(ends_unheard_while_the_batch_waits, backend)
         KIT_UNTIL((wawo_endpoint_stats(server.endpoint, &st), st.closed) == (uint64_t)i);
         wawo_baton_give();
     }
-    close_both(&s, &server);
+    party_close(&s, &server);
 }

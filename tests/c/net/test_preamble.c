@@ -39,12 +39,6 @@ static void server_open(struct stage *s, struct party *server, const char *backe
     server->verify = true;
 }
 
-static void close_both(struct stage *s, struct party *server)
-{
-    party_finish(server);
-    stage_close(s);
-}
-
 static struct wawo_endpoint_stats stats_of(const struct party *p)
 {
     struct wawo_endpoint_stats st;
@@ -112,7 +106,7 @@ TEST_EACH_BACKEND(in_every_two_pieces, backend)
     ASSERT_EQ(server.bad, 0u);
     ASSERT_EQ(stats_of(&server).accepts, opened);
     ASSERT_EQ(stats_of(&server).rejected, 0u);
-    close_both(&s, &server);
+    party_close(&s, &server);
 }
 
 TEST_EACH_BACKEND(byte_for_byte, backend)
@@ -137,7 +131,7 @@ TEST_EACH_BACKEND(byte_for_byte, backend)
         kit_close(fd);
         party_wait(&server, WAWO_ON_CLOSE, i + 1);
     }
-    close_both(&s, &server);
+    party_close(&s, &server);
 }
 
 /* The largest header in pieces of many sizes, and a stream behind it. */
@@ -169,7 +163,7 @@ TEST_EACH_BACKEND(the_largest_in_pieces, backend)
         check_addresses(&server, &headers[0]);
         kit_close(fd);
     }
-    close_both(&s, &server);
+    party_close(&s, &server);
 }
 
 /* ---- what is told of a bad one ---- */
@@ -246,7 +240,7 @@ TEST_EACH_BACKEND(malformed, backend)
     ASSERT_EQ(stats_of(&server).rejected, nth);
     ASSERT_EQ(stats_of(&server).rejected_proxy, nth);
     ASSERT_EQ(stats_of(&server).closed, 0u);
-    close_both(&s, &server);
+    party_close(&s, &server);
 }
 
 TEST_EACH_BACKEND(ended_inside, backend)
@@ -267,7 +261,7 @@ TEST_EACH_BACKEND(ended_inside, backend)
     let_it_read(&server, 12);
     kit_reset(fd);
     expect_end(&server, 2, ECONNRESET, NULL);
-    close_both(&s, &server);
+    party_close(&s, &server);
 }
 
 /* Not a byte came: nobody hears of it. */
@@ -290,7 +284,7 @@ TEST_EACH_BACKEND(probes_of_the_port, backend)
     }
     ASSERT_EQ(stats_of(&server).rejected_proxy, 0u);
     ASSERT_EQ(stats_of(&server).accepts, 0u);
-    close_both(&s, &server);
+    party_close(&s, &server);
     ASSERT_EQ(server.count[WAWO_ON_CLOSE], 0u);
 }
 
@@ -312,7 +306,7 @@ TEST_EACH_BACKEND(too_slow, backend)
     ASSERT_EQ(stats_of(&server).rejected_proxy, 2u);
     kit_close(one);
     kit_close(two);
-    close_both(&s, &server);
+    party_close(&s, &server);
 }
 
 /* The time limit is that of the header, not of the connection. */
@@ -336,7 +330,7 @@ TEST_EACH_BACKEND(the_limit_ends_with_the_header, backend)
     ASSERT_EQ(party_count(&server, WAWO_ON_CLOSE), 0u);
     kit_close(fd);
     party_wait(&server, WAWO_ON_CLOSE, 1);
-    close_both(&s, &server);
+    party_close(&s, &server);
 }
 
 /* ---- limits ---- */
@@ -430,7 +424,7 @@ TEST_EACH_BACKEND(the_header_counts, backend)
     wawo_mutex_lock(&server.endpoint->lock);
     ASSERT_EQ(server.endpoint->census.used, 0u);
     wawo_mutex_unlock(&server.endpoint->lock);
-    close_both(&s, &server);
+    party_close(&s, &server);
 }
 
 /* Keeps the chunk of each message, as views do. */
@@ -494,7 +488,7 @@ TEST_EACH_BACKEND(a_header_waits_for_memory, backend)
     kit_close(fd);
     kit_close(other);
     party_wait(&server, WAWO_ON_CLOSE, 2);
-    close_both(&s, &server);
+    party_close(&s, &server);
 }
 
 /* ---- many ---- */
@@ -549,7 +543,7 @@ TEST_EACH_BACKEND(many_at_once, backend)
     ASSERT_EQ(party_count(&server, WAWO_ON_ACCEPT), 400u);
     ASSERT_EQ(server.received, 40000u);
     ASSERT_EQ(server.bad, 0u);
-    close_both(&s, &server);
+    party_close(&s, &server);
 }
 
 /* A stop meets connections in every state of their header. */
@@ -616,7 +610,7 @@ TEST_EACH_BACKEND(frames_behind_it_wait_for_a_resume, backend)
     wawo_share_drop(share);
     kit_close(fd);
     party_wait(&server, WAWO_ON_CLOSE, 1);
-    close_both(&s, &server);
+    party_close(&s, &server);
 }
 
 /* Its end may come with it. */
@@ -636,7 +630,7 @@ TEST_EACH_BACKEND(a_header_and_nothing_else, backend)
         ASSERT_EQ(party_count(&server, WAWO_ON_ACCEPT), (uint64_t)i);
     }
     ASSERT_EQ(server.bad, 0u);
-    close_both(&s, &server);
+    party_close(&s, &server);
 }
 
 /* ---- without memory ---- */

@@ -9,12 +9,6 @@
 
 enum { KIB = 1024, SENDERS = 4 };
 
-static void close_both(struct stage *s, struct party *p)
-{
-    party_finish(p);
-    stage_close(s);
-}
-
 /* Each sender's messages carry its number and a count: the receiver checks the order of each. */
 struct note {
     uint32_t sender, number;
@@ -90,7 +84,7 @@ static void send_storm(const char *backend, size_t size, uint32_t count)
     ASSERT_EQ(kit_read_end(fd, NULL), 0);
     kit_close(fd);
     free(p);
-    close_both(&s, &server);
+    party_close(&s, &server);
 }
 
 TEST_EACH_BACKEND(storm_of_small_sends, backend)
@@ -147,7 +141,7 @@ TEST_EACH_BACKEND(the_loop_and_others_send_frames_together, backend)
     for (i = 1; i < SENDERS; i++)
         wawo_thread_join(&t[i]);
     kit_close(fd);
-    close_both(&s, &server);
+    party_close(&s, &server);
 }
 
 /* ---- pausing ---- */
@@ -188,7 +182,7 @@ TEST_EACH_BACKEND(storm_of_pauses, backend)
     party_wait(&server, WAWO_ON_CLOSE, 1);
     ASSERT_EQ(server.closed_received, 4u * 1024 * KIB);
     kit_close(fd);
-    close_both(&s, &server);
+    party_close(&s, &server);
 }
 
 TEST_EACH_BACKEND(storm_of_pauses_on_frames, backend)
@@ -224,7 +218,7 @@ TEST_EACH_BACKEND(storm_of_pauses_on_frames, backend)
     ASSERT_EQ(server.closed_received, 60000u);
     kit_close(fd);
     free(frames);
-    close_both(&s, &server);
+    party_close(&s, &server);
 }
 
 /* ---- closing ---- */
@@ -292,7 +286,7 @@ static void close_storm(const char *backend, bool (*end)(struct wawo_share *s), 
         party_wait(&server, WAWO_ON_CLOSE, (uint64_t)round + 1);
         wawo_share_drop(c.share);
     }
-    close_both(&s, &server);
+    party_close(&s, &server);
 }
 
 TEST_EACH_BACKEND(close_while_others_send, backend)
@@ -403,5 +397,5 @@ TEST_EACH_BACKEND(chaos, backend)
     for (i = 0; i < 3; i++)
         wawo_thread_join(&t[i]);
     party_finish(&agent);
-    close_both(&s, &server);
+    party_close(&s, &server);
 }

@@ -36,6 +36,28 @@ static const struct vector vectors[] = {
     {{8, true, INT64_MAX}, 0x0102030405060708, {8, 7, 6, 5, 4, 3, 2, 1}},
 };
 
+/* The field that seal writes for a message of `n` bytes; its size, or why not. */
+static int encode(const struct wawo_length *c, uint64_t n, uint8_t *p)
+{
+    struct wawo_message m = {.total = n};
+    struct wawo_envelope e;
+    int err = wawo_length_seal(c, &m, &e);
+
+    if (err == 0)
+        memcpy(p, e.head, e.head_len);
+    return err != 0 ? err : e.head_len;
+}
+
+/* The length that cut reads in the field at `p`, or why not. */
+static int64_t decode(const struct wawo_length *c, const uint8_t *p)
+{
+    struct wawo_frame f;
+    size_t scanned = 0;
+    int got = wawo_length_cut(c, p, c->size, &scanned, &f);
+
+    return got < 0 ? got : (int64_t)f.len;
+}
+
 TEST(vectors)
 {
     size_t i;
@@ -45,9 +67,13 @@ TEST(vectors)
         uint8_t *p = kit_guard(v->cfg.size);
 
         ASSERT_EQ(wawo_length_check(&v->cfg), v->cfg.max > PTRDIFF_MAX ? WAWO_EINVAL : 0);
-        ASSERT_EQ(wawo_length_encode(&v->cfg, v->value, p), v->cfg.size);
+        if (v->value > SIZE_MAX) {
+            kit_guard_free(p, v->cfg.size);
+            continue;
+        }
+        ASSERT_EQ(encode(&v->cfg, v->value, p), v->cfg.size);
         ASSERT_MEMEQ(p, v->wire, v->cfg.size);
-        ASSERT_EQ(wawo_length_decode(&v->cfg, p), (int64_t)v->value);
+        ASSERT_EQ(decode(&v->cfg, p), (int64_t)v->value);
         kit_guard_free(p, v->cfg.size);
     }
 }
@@ -68,11 +94,11 @@ TEST(there_and_back_at_every_bit)
                     uint64_t n = (UINT64_C(1) << bit) + (uint64_t)(int64_t)d;
 
                     if (n > c.max) {
-                        ASSERT_EQ(wawo_length_encode(&c, n, p), WAWO_EMSGSIZE);
+                        ASSERT_EQ(encode(&c, n, p), WAWO_EMSGSIZE);
                         continue;
                     }
-                    ASSERT_EQ(wawo_length_encode(&c, n, p), c.size);
-                    ASSERT_EQ(wawo_length_decode(&c, p), (int64_t)n);
+                    ASSERT_EQ(encode(&c, n, p), c.size);
+                    ASSERT_EQ(decode(&c, p), (int64_t)n);
                 }
             kit_guard_free(p, c.size);
         }
@@ -86,19 +112,19 @@ TEST(limits)
         struct wawo_length wide = {sizes[i], false, largest(sizes[i])}, c = {sizes[i], false, 100};
         uint8_t *p = kit_guard(c.size);
 
-        ASSERT_EQ(wawo_length_encode(&c, 100, p), c.size);
-        ASSERT_EQ(wawo_length_decode(&c, p), 100);
-        ASSERT_EQ(wawo_length_encode(&c, 101, p), WAWO_EMSGSIZE);
-        ASSERT_EQ(wawo_length_encode(&wide, 101, p), c.size);
-        ASSERT_EQ(wawo_length_decode(&c, p), WAWO_EMSGSIZE);
+        ASSERT_EQ(encode(&c, 100, p), c.size);
+        ASSERT_EQ(decode(&c, p), 100);
+        ASSERT_EQ(encode(&c, 101, p), WAWO_EMSGSIZE);
+        ASSERT_EQ(encode(&wide, 101, p), c.size);
+        ASSERT_EQ(decode(&c, p), WAWO_EMSGSIZE);
         memset(p, 0xff, c.size);
-        ASSERT_EQ(wawo_length_decode(&c, p), WAWO_EMSGSIZE);
+        ASSERT_EQ(decode(&c, p), WAWO_EMSGSIZE);
         if (c.size == 8) /* beyond what a signed length can be */
-            ASSERT_EQ(wawo_length_decode(&wide, p), WAWO_EMSGSIZE);
+            ASSERT_EQ(decode(&wide, p), WAWO_EMSGSIZE);
         c.max = 0;
-        ASSERT_EQ(wawo_length_encode(&c, 0, p), c.size);
-        ASSERT_EQ(wawo_length_decode(&c, p), 0);
-        ASSERT_EQ(wawo_length_encode(&c, 1, p), WAWO_EMSGSIZE);
+        ASSERT_EQ(encode(&c, 0, p), c.size);
+        ASSERT_EQ(decode(&c, p), 0);
+        ASSERT_EQ(encode(&c, 1, p), WAWO_EMSGSIZE);
         kit_guard_free(p, c.size);
     }
 }
@@ -134,8 +160,8 @@ TEST(random_there_and_back)
             struct wawo_length c = {size, kit_below(&state, 2) != 0, largest(size)};
             uint64_t n = ((uint64_t)kit_random(&state) << 32 | kit_random(&state)) & c.max;
 
-            ASSERT_EQ(wawo_length_encode(&c, n, wire), size);
-            ASSERT_EQ(wawo_length_decode(&c, wire), (int64_t)n);
+            ASSERT_EQ(encode(&c, n, wire), size);
+            ASSERT_EQ(decode(&c, wire), (int64_t)n);
         }
     }
 }

@@ -53,10 +53,31 @@ int kit_listen_at(const char *host, uint16_t *port, int backlog)
     /* Else a machine full of TIME_WAIT has no port left. */
     ASSERT_EQ(setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on), 0);
     ASSERT_EQ(wawo_os_bind(fd, &a), 0);
-    ASSERT_EQ(wawo_os_listen(fd, backlog), 0);
+    ASSERT_EQ(listen(fd, backlog), 0);
     ASSERT_EQ(wawo_os_local_addr(fd, &a), 0);
     *port = a.port;
     return fd;
+}
+
+int kit_deaf_listener(const char *address, uint16_t *port, int fill[KIT_FILL])
+{
+    struct wawo_addr to;
+    int i, fd;
+
+    *port = 0;
+    fd = kit_listen_at(address, port, 0);
+    ASSERT_EQ(wawo_addr_parse(&to, address, *port), 0);
+    for (i = 0; i < KIT_FILL; i++) {
+        fill[i] = wawo_os_socket(WAWO_AF_INET);
+        (void)wawo_os_connect(fill[i], &to);
+    }
+    return fd;
+}
+
+void kit_close_deaf(int listener, const int fill[KIT_FILL])
+{
+    kit_close_all(fill, KIT_FILL);
+    kit_close(listener);
 }
 
 int kit_listen(uint16_t *port)
@@ -239,6 +260,14 @@ void kit_reset(int fd)
 void kit_close(int fd)
 {
     wawo_os_close(fd);
+}
+
+void kit_close_all(const int *fds, int n)
+{
+    int i;
+
+    for (i = 0; i < n; i++)
+        kit_close(fds[i]);
 }
 
 uint16_t kit_dead_port(void)

@@ -55,8 +55,13 @@ int kit_file(uint64_t offset, size_t len);
 /* Closes with RST. */
 void kit_reset(int fd);
 void kit_close(int fd);
+void kit_close_all(const int *fds, int n);
 /* A port on 127.0.0.1 where nobody listens. */
 uint16_t kit_dead_port(void);
+enum { KIT_FILL = 8 };
+/* Listens on a new port with a full backlog, so that the kernel leaves further SYNs without an answer. */
+int kit_deaf_listener(const char *address, uint16_t *port, int fill[KIT_FILL]);
+void kit_close_deaf(int listener, const int fill[KIT_FILL]);
 unsigned kit_open_fds(void);
 
 /* ---- bytes ---- */

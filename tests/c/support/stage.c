@@ -291,6 +291,13 @@ void party_finish(struct party *p)
     p->endpoint = NULL;
 }
 
+void party_close(struct stage *s, struct party *p)
+{
+    party_finish(p);
+    stage_close(s);
+    KIT_UNTIL(wawo_alloc_live() == 0);
+}
+
 struct made {
     struct party *party;
     struct wawo_share **out;
@@ -423,4 +430,13 @@ void share_send_pattern(struct wawo_share *s, uint64_t offset, size_t len, size_
         len -= n;
     }
     free(block);
+}
+
+void party_crowd(struct party *p, int *fds, int n)
+{
+    int i;
+
+    for (i = 0; i < n; i++)
+        fds[i] = kit_connect(p->port);
+    party_wait(p, WAWO_ON_ACCEPT, (uint64_t)n);
 }

@@ -71,6 +71,8 @@ void party_start(struct party *p);
 void party_stop(struct party *p, int64_t drain_ns);
 /* Stops at once unless it was stopped, waits for SHUTDOWN, gives all back. */
 void party_finish(struct party *p);
+/* Finishes it and closes its stage; also waits for what the pool for blocking work still holds. */
+void party_close(struct stage *s, struct party *p);
 /* A reference of the connection. */
 struct wawo_share *party_connect(struct party *p, uint16_t port);
 /* The code of the endpoint; *share may be NULL. */
@@ -79,6 +81,8 @@ int party_dial(struct party *p, const char *host, uint16_t port, int64_t timeout
 int party_dial_from(struct party *p, const char *host, uint16_t port, const char *local);
 /* The same with a socket that is connected. */
 int party_adopt(struct party *p, int fd, struct wawo_share **share);
+/* Plain sockets connect to a server that has no connection yet; returns when all were accepted. */
+void party_crowd(struct party *p, int *fds, int n);
 /* Waits until `n` events of that kind were delivered. */
 void party_wait(struct party *p, enum wawo_event_kind kind, uint64_t n);
 void party_wait_bytes(struct party *p, uint64_t n);
