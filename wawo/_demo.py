@@ -17,7 +17,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from ._core import ENGINE, load
-from .cli import Echo
+from ._echo import Echo
 from .iopool import IoPool
 from .server import TcpServer
 

@@ -13,24 +13,16 @@ from pathlib import Path
 
 from . import _core
 from ._core._version import __version__
+from ._echo import Echo
 from ._sockets import is_unix, text_of
-from .connection import Connection
 from .errors import WawoError
 from .framing import Framing, LengthPrefixed, Raw
 from .iopool import IoPool
-from .listener import Listener
 from .server import TcpServer
 
 OK, FAILED, USAGE = 0, 1, 2
 
 FRAMINGS: dict[str, Callable[[], Framing]] = {"raw": Raw, "length": LengthPrefixed}
-
-
-class Echo(Listener):
-    """Sends back what it receives."""
-
-    def OnReceive(self, conn: Connection, data: bytes) -> None:
-        conn.send(data)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -236,6 +236,7 @@ void wawo_endpoint_stats(struct wawo_endpoint *e, struct wawo_endpoint_stats *ou
 
 struct wawo_share;
 
+/* References; its id, 0 before it has one. */
 void wawo_share_hold(struct wawo_share *s);
 void wawo_share_drop(struct wawo_share *s);
 uint64_t wawo_share_id(const struct wawo_share *s);

@@ -55,7 +55,6 @@ int wawo_os_bind(int fd, const struct wawo_addr *a);
 /* Binds what will connect. Port 0 is chosen no sooner than by the connect, which shares ports between destinations: a
  * bind alone would keep the port from all others, and search long for a free one. */
 int wawo_os_bind_source(int fd, const struct wawo_addr *a);
-int wawo_os_listen(int fd, int backlog);
 /* The new fd; *peer may be left with WAWO_AF_NONE for families without addresses, and tells no path. */
 int wawo_os_accept(int fd, struct wawo_addr *peer);
 /* 0 when connected at once, WAWO_AGAIN when under way. WAWO_ENOBUFS: the backlog of a unix socket is full. */
@@ -90,18 +89,23 @@ bool wawo_os_accept_transient(int code);
 struct wawo_wakefd {
     int rd, wr;
 };
+/* 0 or why not. */
 int wawo_wakefd_open(struct wawo_wakefd *w);
 void wawo_wakefd_close(struct wawo_wakefd *w);
+/* Makes it readable, once however often it is called. Any thread. */
 void wawo_wakefd_signal(const struct wawo_wakefd *w);
+/* Makes it unreadable again. */
 void wawo_wakefd_drain(const struct wawo_wakefd *w);
 
 /* ---- time ---- */
 
+/* Nanoseconds; the coarse one costs less. */
 int64_t wawo_os_now_ns(void);        /* monotonic */
-int64_t wawo_os_now_coarse_ns(void); /* monotonic, cheaper, a few ms behind */
+int64_t wawo_os_now_coarse_ns(void); /* monotonic, a few ms behind */
 
 /* ---- random bytes, that nobody can guess: at most 256 at a time ---- */
 
+/* 0 or why not. */
 int wawo_os_random(void *p, size_t len);
 
 /* ---- memory maps ---- */
@@ -122,6 +126,7 @@ struct wawo_thread {
     pthread_t t;
 };
 
+/* As POSIX has them; none of them can fail. */
 void wawo_mutex_init(struct wawo_mutex *m);
 void wawo_mutex_fini(struct wawo_mutex *m);
 void wawo_mutex_lock(struct wawo_mutex *m);

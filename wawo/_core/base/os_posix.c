@@ -233,11 +233,6 @@ int wawo_os_bind_source(int fd, const struct wawo_addr *a)
     return wawo_os_bind(fd, a);
 }
 
-int wawo_os_listen(int fd, int backlog)
-{
-    return listen(fd, backlog) == 0 ? 0 : -errno;
-}
-
 int wawo_os_accept(int fd, struct wawo_addr *peer)
 {
     union any_addr u = {.un.sun_family = AF_UNSPEC};

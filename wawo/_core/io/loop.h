@@ -56,6 +56,7 @@ struct wawo_loop {
     struct wawo_wheel wheel;
 };
 
+/* 0 or why not, with nothing left behind. Before its thread is started. */
 int wawo_loop_init(struct wawo_loop *loop, struct wawo_threads *threads, unsigned index,
                    const struct wawo_backend_ops *ops, size_t pool_bytes);
 /* Gives back all but the table, which any thread may still ask. The thread has ended. */

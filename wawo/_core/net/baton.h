@@ -5,6 +5,7 @@
 
 #include "../base/config.h"
 
+/* false: another loop has it. */
 bool wawo_baton_try(void);
 /* Waits until it was given back or the time is over; does not take it. */
 void wawo_baton_wait(int64_t timeout_ns);

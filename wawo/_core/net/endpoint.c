@@ -178,6 +178,19 @@ static void check_done(struct wawo_branch *b)
     endpoint_unref(e);
 }
 
+/* The endpoint has room again: `b`'s listeners go on. On any loop of the endpoint, `here`. */
+static void make_room(struct wawo_branch *b, const struct wawo_loop *here)
+{
+    struct wawo_listener *l;
+
+    if (b->net->loop != here) {
+        post_look(b);
+        return;
+    }
+    for (l = b->listeners; l != NULL; l = l->next)
+        wawo_listener_resume(l);
+}
+
 void wawo_branch_unbook(struct wawo_branch *b)
 {
     struct wawo_endpoint *e = b->endpoint;
@@ -186,7 +199,7 @@ void wawo_branch_unbook(struct wawo_branch *b)
     wawo_sub(&b->net->loop->load, 1);
     if (wawo_unlikely(before == e->options.max_connections && !b->stopping)) {
         for (i = 0; i < e->branch_count; i++)
-            wawo_branch_room(&e->branches[i], b->net->loop);
+            make_room(&e->branches[i], b->net->loop);
     }
     wawo_branch_unlist(b);
 }
@@ -346,18 +359,6 @@ static void post_look(struct wawo_branch *b)
     wawo_add(&b->endpoint->refs, 1); /* the call's */
     if (!wawo_loop_post(b->net->loop, &b->look))
         endpoint_unref(b->endpoint);
-}
-
-void wawo_branch_room(struct wawo_branch *b, const struct wawo_loop *here)
-{
-    struct wawo_listener *l;
-
-    if (b->net->loop != here) {
-        post_look(b);
-        return;
-    }
-    for (l = b->listeners; l != NULL; l = l->next)
-        wawo_listener_resume(l);
 }
 
 void wawo_endpoint_cancel_booking(struct wawo_branch *b)

@@ -97,8 +97,6 @@ void wawo_branch_unbook(struct wawo_branch *b);
 void wawo_branch_unlist(struct wawo_branch *b);
 /* The booking came to nothing before its loop knew of it. Any thread. */
 void wawo_endpoint_cancel_booking(struct wawo_branch *b);
-/* The endpoint has room again: `b`'s listeners go on. On any loop of the endpoint, `here`. */
-void wawo_branch_room(struct wawo_branch *b, const struct wawo_loop *here);
 /* Bytes accepted (positive) or gone (negative) on this branch. Loop. */
 void wawo_branch_account(struct wawo_branch *b, int64_t bytes);
 /* All bytes accepted in the endpoint, as far as known. */
@@ -108,7 +106,9 @@ struct wawo_branch *wawo_endpoint_branch(struct wawo_endpoint *e, const struct w
 
 /* ---- listeners ---- */
 
+/* Accepts on `fd`, which listens, and owns it from then on; `stays`: what it accepts stays on this loop. 0 or why not. */
 int wawo_listener_new(struct wawo_branch *b, int fd, bool stays);
+/* What the backend says of its sock. */
 void wawo_listener_done(struct wawo_listener *l, struct wawo_done *d);
 /* An accepted connection is open, nothing can fail any more: it can be found from here on. */
 void wawo_listener_welcome(struct wawo_conn *c);

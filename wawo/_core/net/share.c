@@ -83,7 +83,7 @@ size_t wawo_live_shares(void)
 }
 
 /* Held for a few instructions, or one small copy. */
-void wawo_share_lock(struct wawo_share *s)
+static void lock_posts(struct wawo_share *s)
 {
     int spins = 0;
 
@@ -95,17 +95,17 @@ void wawo_share_lock(struct wawo_share *s)
     }
 }
 
-void wawo_share_unlock(struct wawo_share *s)
+static void unlock_posts(struct wawo_share *s)
 {
     wawo_store(&s->lock, 0);
 }
 
 void wawo_share_advance(struct wawo_share *s, enum wawo_share_state state)
 {
-    wawo_share_lock(s);
+    lock_posts(s);
     if (s->state < state)
         wawo_store(&s->state, (uint8_t)state);
-    wawo_share_unlock(s);
+    unlock_posts(s);
 }
 
 void wawo_share_forked(void *share, void *arg)
@@ -154,13 +154,13 @@ struct wawo_slice *wawo_share_take_posts(struct wawo_share *s, bool *over)
 {
     struct wawo_slice *first;
 
-    wawo_share_lock(s);
+    lock_posts(s);
     first = s->posts;
     *over = s->over != 0;
     s->over = 0;
     s->posts = s->last_post = NULL;
     wawo_store_relaxed(&s->posted, 0);
-    wawo_share_unlock(s);
+    unlock_posts(s);
     return first;
 }
 
@@ -346,9 +346,9 @@ enum wawo_cast_result wawo_share_cast(struct wawo_share *s, struct wawo_cast *ca
     enum wawo_cast_result result;
     uint32_t wants;
 
-    wawo_share_lock(s);
+    lock_posts(s);
     result = post_cast(s, cast, evict);
-    wawo_share_unlock(s);
+    unlock_posts(s);
     *call = false;
     if (result != WAWO_CAST_ACCEPTED && result != WAWO_CAST_EVICTED)
         return result;
@@ -425,9 +425,9 @@ static int send_foreign(struct wawo_share *s, const struct wawo_part *parts, uns
 
     if (rc < 0)
         return rc;
-    wawo_share_lock(s);
+    lock_posts(s);
     rc = post_message(s, parts, count, &chain);
-    wawo_share_unlock(s);
+    unlock_posts(s);
     if (rc == 1) {
         share_want(s, WAWO_WANT_SEND);
     } else if (chain.first != NULL) {
@@ -463,9 +463,9 @@ bool wawo_share_looks(struct wawo_share *s)
 {
     bool looks;
 
-    wawo_share_lock(s);
+    lock_posts(s);
     looks = s->state <= WAWO_SHARE_OPEN && s->endpoint->looks;
-    wawo_share_unlock(s);
+    unlock_posts(s);
     return looks;
 }
 
@@ -473,11 +473,11 @@ bool wawo_share_close(struct wawo_share *s)
 {
     bool open;
 
-    wawo_share_lock(s);
+    lock_posts(s);
     open = s->state <= WAWO_SHARE_OPEN;
     if (open) /* from now on nothing is accepted; what was, still goes out */
         wawo_store(&s->state, (uint8_t)WAWO_SHARE_CLOSING);
-    wawo_share_unlock(s);
+    unlock_posts(s);
     if (!open)
         return false;
     if (on_loop(s))
@@ -491,11 +491,11 @@ bool wawo_share_abort(struct wawo_share *s)
 {
     bool open;
 
-    wawo_share_lock(s);
+    lock_posts(s);
     open = s->state < WAWO_SHARE_CLOSED;
     if (s->state <= WAWO_SHARE_OPEN)
         wawo_store(&s->state, (uint8_t)WAWO_SHARE_CLOSING);
-    wawo_share_unlock(s);
+    unlock_posts(s);
     if (!open)
         return false;
     if (on_loop(s))
@@ -509,11 +509,11 @@ bool wawo_share_shutdown_write(struct wawo_share *s)
 {
     bool open;
 
-    wawo_share_lock(s);
+    lock_posts(s);
     open = s->state <= WAWO_SHARE_OPEN && !s->shut;
     if (open)
         wawo_store_relaxed(&s->shut, 1);
-    wawo_share_unlock(s);
+    unlock_posts(s);
     if (!open)
         return false;
     if (on_loop(s))
@@ -634,17 +634,17 @@ void *wawo_share_find_user(struct wawo_share *s, void (*found)(void *user))
 {
     void *user;
 
-    wawo_share_lock(s);
+    lock_posts(s);
     user = s->user;
     if (user != NULL)
         found(user);
-    wawo_share_unlock(s);
+    unlock_posts(s);
     return user;
 }
 
 void *wawo_share_set_user(struct wawo_share *s, void *user, void (*found)(void *user))
 {
-    wawo_share_lock(s);
+    lock_posts(s);
     if (s->state == WAWO_SHARE_CLOSED)
         user = NULL; /* its CLOSE event is gone or under way: nobody would empty it */
     else if (s->user == NULL)
@@ -653,7 +653,7 @@ void *wawo_share_set_user(struct wawo_share *s, void *user, void (*found)(void *
         user = s->user;
     if (user != NULL)
         found(user);
-    wawo_share_unlock(s);
+    unlock_posts(s);
     return user;
 }
 
@@ -661,9 +661,9 @@ void *wawo_share_take_user(struct wawo_share *s)
 {
     void *user;
 
-    wawo_share_lock(s);
+    lock_posts(s);
     user = s->user;
     wawo_store(&s->user, NULL);
-    wawo_share_unlock(s);
+    unlock_posts(s);
     return user;
 }

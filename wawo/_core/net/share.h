@@ -63,8 +63,6 @@ struct wawo_share {
 struct wawo_share *wawo_share_new(struct wawo_loop *loop, struct wawo_endpoint *endpoint);
 /* Its addresses, once, before anybody can ask. */
 void wawo_share_keep(struct wawo_share *s, const struct wawo_addr *local, const struct wawo_addr *remote);
-void wawo_share_lock(struct wawo_share *s);
-void wawo_share_unlock(struct wawo_share *s);
 /* Moves the state on, never back. */
 void wawo_share_advance(struct wawo_share *s, enum wawo_share_state state);
 /* In the child after a fork: from now on it answers as a closed one does. */

@@ -9,21 +9,6 @@ int wawo_length_check(const struct wawo_length *c)
     return c->size < 8 && c->max >> (8 * c->size) != 0 ? WAWO_EINVAL : 0;
 }
 
-int64_t wawo_length_decode(const struct wawo_length *c, const uint8_t *p)
-{
-    uint64_t n = wawo_length_read(p, c->size, c->little);
-
-    return wawo_likely(n <= c->max) ? (int64_t)n : WAWO_EMSGSIZE;
-}
-
-int wawo_length_encode(const struct wawo_length *c, uint64_t len, uint8_t *p)
-{
-    if (wawo_unlikely(len > c->max))
-        return WAWO_EMSGSIZE;
-    wawo_length_write(p, len, c->size, c->little);
-    return c->size;
-}
-
 int wawo_length_seal(const struct wawo_length *c, const struct wawo_message *m, struct wawo_envelope *out)
 {
     if (wawo_unlikely(m->total > c->max))

@@ -46,10 +46,6 @@ static inline void wawo_length_write(uint8_t *p, uint64_t n, unsigned size, bool
 
 /* WAWO_EINVAL for a size that is none of the above, or a maximum that the field cannot hold. */
 int wawo_length_check(const struct wawo_length *c);
-/* The length that the field at `p` (size bytes) says. WAWO_EMSGSIZE over the maximum. */
-int64_t wawo_length_decode(const struct wawo_length *c, const uint8_t *p);
-/* Writes the field for a payload of `len` bytes; returns its size. WAWO_EMSGSIZE over the maximum. */
-int wawo_length_encode(const struct wawo_length *c, uint64_t len, uint8_t *p);
 /* See frame.h. */
 int wawo_length_seal(const struct wawo_length *c, const struct wawo_message *m, struct wawo_envelope *out);
 
