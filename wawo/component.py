@@ -6,6 +6,7 @@ import contextlib
 import errno
 import ipaddress
 import socket
+import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -216,8 +217,10 @@ class Component:
     ) -> None:
         self.stop()
 
-    def __del__(self) -> None:
+    def __del__(self, _too_late: Callable[[], bool] = sys.is_finalizing) -> None:
         run = self._run
+        if _too_late():  # all was stopped at exit, and the names of this module may be gone
+            return
         if run is not None and run.state is not ServiceState.STOPPED:
             text = f"{self!r} was dropped while it ran; it stops now"
             run.request(0.0)

@@ -66,3 +66,14 @@ def test_process_does_not_live_for_its_server(backend: str) -> None:
     start = time.monotonic()
     run(backend, "server = serve()\npeer = socket.create_connection(server.address)")
     assert time.monotonic() - start < 3
+
+
+@pytest.mark.parametrize("what", ["serve()", "wawo.IoPool(1)"])
+def test_exit_when_a_component_goes_after_its_module(backend: str, what: str) -> None:
+    """What a module holds goes so late on a free-threaded Python. Here the modules are kept, and go last one first."""
+    program = """
+sys.kept = list(sys.modules.values())
+os.kept = WHAT
+print("end")
+"""
+    assert run(backend, program.replace("WHAT", what)) == ["end"]
