@@ -131,7 +131,7 @@ def _ask(sock: socket.socket, name: str) -> int:
     if not _HAS_IOCTL:
         return -1
     try:
-        answer = fcntl.ioctl(sock.fileno(), getattr(termios, name), bytes(4))
+        answer = fcntl.ioctl(sock.fileno(), getattr(termios, name), bytes(4))  # pyright: ignore[reportPossiblyUnboundVariable]
     except OSError:
         return -1
     return int(struct.unpack("i", answer)[0])
