@@ -33,7 +33,7 @@ INTERNAL = {
 }
 """Public classes of public modules that people need no name for."""
 
-HEAVY = {"asyncio", "concurrent.futures", "multiprocessing", "rich", "ssl", "subprocess", "typing_extensions", "urllib"}
+HEAVY = {"asyncio", "concurrent.futures", "multiprocessing", "rich", "ssl", "typing_extensions"}
 """What `import wawo` must not bring: slow to import, and not needed."""
 
 IMPORT_RATIO = 2.0
