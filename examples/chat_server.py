@@ -9,15 +9,18 @@ who do not read: they are skipped until they caught up, or put out with --slow c
 
 import argparse
 import errno
+from typing import Literal
 
 import wawo
+
+Slow = Literal["skip", "close"]
 
 
 class Chat(wawo.Listener):
     """All callbacks come on the one loop thread of the server, so `guests` needs no lock."""
 
-    def __init__(self, slow: str) -> None:
-        self.slow = slow
+    def __init__(self, slow: Slow) -> None:
+        self.slow: Slow = slow
         self.guests: dict[str, wawo.Connection] = {}
         self.server = wawo.TcpServer(
             self, framing=wawo.Delimited(b"\n", max_size=4096), io_threads=1, high_water=65536, low_water=16384
