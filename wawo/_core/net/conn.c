@@ -188,8 +188,8 @@ static void note_reason(struct wawo_conn *c, enum wawo_operation op, int error)
     if (s->operation == WAWO_OP_UNKNOWN) {
         wawo_store_relaxed(&s->error, error);
         wawo_store_relaxed(&s->operation, (uint8_t)op);
-    } else if (before == 0 && (c->state == WAWO_CONN_FLUSHING ||
-                               (c->state == WAWO_CONN_LINGERING && error != ECONNRESET))) {
+    } else if (before == 0 &&
+               (c->state == WAWO_CONN_FLUSHING || (c->state == WAWO_CONN_LINGERING && error != ECONNRESET))) {
         wawo_store_relaxed(&s->error, error); /* what was accepted did not all arrive; after our FIN many peers reset */
     }
 }
