@@ -36,7 +36,7 @@ INTERNAL = {
 HEAVY = {"asyncio", "concurrent.futures", "multiprocessing", "rich", "ssl", "typing_extensions"}
 """What `import wawo` must not bring: slow to import, and not needed."""
 
-IMPORT_RATIO = 2.0
+IMPORT_RATIO = {"native": 2.0, "portable": 4.0}[_core.ENGINE]  # the latter is as many lines of Python as the core of C
 """The longest that `import wawo` may take, in times of `import asyncio`."""
 
 
