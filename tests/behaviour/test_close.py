@@ -9,6 +9,7 @@ import time
 
 import pytest
 from peers import DEADLINE_S, Log, dial, echo, eventually, pattern, read, read_all, reset, serving
+from punctual import punctual
 
 import wawo
 
@@ -62,6 +63,7 @@ def test_after_close_nothing_is_accepted_or_delivered(backend: str) -> None:
     assert log.raised() == []
 
 
+@punctual
 def test_close_waits_for_a_slow_reader_as_long_as_it_reads(backend: str) -> None:
     """close_timeout is for a peer that takes nothing at all, not for one that is slow."""
     reply = pattern(3_000_000)
@@ -81,6 +83,7 @@ def test_close_waits_for_a_slow_reader_as_long_as_it_reads(backend: str) -> None
     assert log.closes() == [CLEAN]
 
 
+@punctual
 def test_close_timeout_with_a_peer_that_never_reads(backend: str) -> None:
     log = Log(OnAccept=lambda conn: (conn.send(bytes(20_000_000)), conn.close()))
     with serving(log, backend, close_timeout=0.2) as server, dial(server, receive_buffer=4096) as peer:
@@ -94,6 +97,7 @@ def test_close_timeout_with_a_peer_that_never_reads(backend: str) -> None:
         eventually(lambda: server.count == 0)
 
 
+@punctual
 def test_close_timeout_with_a_peer_that_never_closes(backend: str) -> None:
     """All arrived; only the peer's FIN is missing: that is a clean end."""
     log = Log(OnAccept=lambda conn: (conn.send(b"bye"), conn.close()))

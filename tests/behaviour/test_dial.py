@@ -12,6 +12,7 @@ from collections.abc import Iterator
 
 import pytest
 from peers import DEADLINE_S, Log, dial, echo, eventually, free_port, read, serving
+from punctual import punctual
 
 import wawo
 from wawo import Operation
@@ -51,6 +52,7 @@ def test_refused_by_many_at_once(backend: str) -> None:
         eventually(lambda: agent.count == 0)
 
 
+@punctual
 def test_timeout_of_one_connect_and_of_the_option(backend: str, silent: tuple[str, int]) -> None:
     log = Log()
     with agent_of(log, backend, connect_timeout=0.2) as agent:

@@ -7,12 +7,14 @@ from typing import Any
 
 import pytest
 from peers import Log, dial, echo, eventually, pattern, read, read_all, serving
+from punctual import punctual
 
 import wawo
 
 
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("inside", [True, False])
+@punctual
 def test_long_and_silent(backend: str, threads: int, inside: bool) -> None:
     done: list[int] = []
 
@@ -99,6 +101,7 @@ def test_wrong_periods() -> None:
                 method(wrong)
 
 
+@punctual
 def test_periods(backend: str) -> None:
     """0 before it stands; the one grows, the other begins again with each receive; both stay after the end."""
     far, near = Log(), Log(OnReceive=echo)

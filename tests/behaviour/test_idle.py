@@ -9,6 +9,7 @@ import time
 
 import pytest
 from peers import Log, dial, echo, eventually, pattern, read, read_all, serving
+from punctual import punctual
 
 import wawo
 
@@ -16,6 +17,7 @@ IDLE_S = 0.3
 MIB = 1024 * 1024
 
 
+@punctual
 def test_silent_ones_end(backend: str) -> None:
     """Each within its time: no sooner, and not much later; what was sent before is there."""
     times: dict[wawo.Connection, float] = {}
@@ -44,6 +46,7 @@ def test_no_timeout_by_default(backend: str) -> None:
         assert conn.connected
 
 
+@punctual
 def test_one_that_talks_stays(backend: str) -> None:
     log = Log(OnReceive=echo)
     with serving(log, backend, idle_timeout=IDLE_S) as server, dial(server) as peer, dial(server) as quiet:
@@ -59,6 +62,7 @@ def test_one_that_talks_stays(backend: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["agent", "client"])
+@punctual
 def test_outgoing_ones_end(backend: str, kind: str) -> None:
     far, near = Log(), Log()
     with serving(far, backend) as server:
@@ -77,6 +81,7 @@ def test_outgoing_ones_end(backend: str, kind: str) -> None:
         assert far.closes() == [(wawo.Operation.CLOSE, 0)]
 
 
+@punctual
 def test_a_paused_one_is_not_idle(backend: str) -> None:
     """And has all of its time again when it goes on."""
     log = Log()
@@ -94,6 +99,7 @@ def test_a_paused_one_is_not_idle(backend: str) -> None:
         assert log.received() == b"held"
 
 
+@punctual
 def test_a_slow_reader_is_not_idle_until_it_stops(backend: str) -> None:
     log, data = Log(), pattern(24 * MIB)  # made before the time runs
     with serving(log, backend, idle_timeout=3 * IDLE_S) as server, dial(server, receive_buffer=256 * 1024) as peer:
@@ -110,6 +116,7 @@ def test_a_slow_reader_is_not_idle_until_it_stops(backend: str) -> None:
             read_all(peer)
 
 
+@punctual
 def test_a_blocked_loop_makes_nobody_idle(backend: str) -> None:
     """What came while a callback held the loop up counts."""
 
@@ -130,6 +137,7 @@ def test_a_blocked_loop_makes_nobody_idle(backend: str) -> None:
         assert len(log.received()) == 20 * 30_000 + 5
 
 
+@punctual
 def test_closing_has_its_own_time(backend: str) -> None:
     """close() of a silent peer flushes as ever; the peer decides when its side ends."""
     log = Log()

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from peers import DEADLINE_S, Log, dial, echo, eventually, gone, pattern, read, read_all, reset, serving
 from proxy_headers import DESTINATION, HEADERS, MALFORMED, SOURCE, V1, V2, Address, addresses, v2
+from punctual import punctual
 
 import wawo
 from wawo import Operation
@@ -95,6 +96,7 @@ def test_malformed(backend: str, fault: str) -> None:
         assert (stats["accepts"], stats["closed"], stats["rejected"], stats["rejected_proxy"]) == (0, 0, 1, 1)
 
 
+@punctual
 def test_too_slow(backend: str) -> None:
     """Half a header, and none at all: both have connect_timeout, and a peer that goes on sending has no more."""
     log = Log()
@@ -121,6 +123,7 @@ def test_too_slow(backend: str) -> None:
         assert server.stats()["rejected_proxy"] == 2
 
 
+@punctual
 def test_connect_timeout_is_no_limit_behind_the_header(backend: str) -> None:
     log = Log(OnReceive=echo)
     with serving(log, backend, proxy_protocol=True, connect_timeout=0.1) as server, dial(server) as peer:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from peers import DEADLINE_S, Log, dial, eventually, pattern, read_all, serving
+from punctual import punctual
 
 import wawo
 
@@ -26,6 +27,7 @@ def pushing(peer: Any, data: bytes) -> Any:
 
 
 @pytest.mark.parametrize(("rate", "size"), [(100_000, 200_000), (2 * MB, 4 * MB)])
+@punctual
 def test_average_and_every_byte(backend: str, rate: int, size: int) -> None:
     """Over two seconds: at most 5 % more than the rate; how much less a busy machine makes of it is its own affair."""
     data = pattern(size)
@@ -43,6 +45,7 @@ def test_average_and_every_byte(backend: str, rate: int, size: int) -> None:
         assert not log.conn().paused
 
 
+@punctual
 def test_each_connection_has_its_own(backend: str) -> None:
     """Ten of them: ten times as much."""
     log = Log()
@@ -55,6 +58,7 @@ def test_each_connection_has_its_own(backend: str) -> None:
         assert 0.4 <= time.monotonic() - since < 4
 
 
+@punctual
 def test_below_the_rate_nothing_pauses(backend: str) -> None:
     log = Log(OnReceive=lambda conn, data: conn.send(data) and None)
     with serving(log, backend, receive_rate=100 * MB) as server, dial(server) as peer:
@@ -64,6 +68,7 @@ def test_below_the_rate_nothing_pauses(backend: str) -> None:
         assert server.stats()["rate_pauses"] == 0
 
 
+@punctual
 def test_framed_and_paused_by_the_user_too(backend: str) -> None:
     """A message that spans many slow reads; a callback that pauses after each; what is held back comes first."""
     messages = [pattern(30_000 + number, number) for number in range(20)]
@@ -79,6 +84,7 @@ def test_framed_and_paused_by_the_user_too(backend: str) -> None:
 
 
 @pytest.mark.parametrize("end", ["close", "abort", "stop", "peer"])
+@punctual
 def test_ends_while_it_is_held(backend: str, end: str) -> None:
     log = Log()
     with serving(log, backend, receive_rate=1024) as server, dial(server) as peer:
@@ -100,6 +106,7 @@ def test_ends_while_it_is_held(backend: str, end: str) -> None:
     assert log.count("OnClose") == 1
 
 
+@punctual
 def test_agent_and_client(backend: str) -> None:
     far, near = Log(OnAccept=lambda conn: conn.send(bytes(MB // 2)) and None), Log()
     with (

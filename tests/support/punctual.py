@@ -1,0 +1,53 @@
+"""Tests about short times on a busy machine: a failure counts only if the machine was punctual meanwhile."""
+
+from __future__ import annotations
+
+import functools
+import threading
+import time
+from collections.abc import Callable
+
+TICK_S = 0.01
+LATE_S = 0.05
+TRIES = 5
+
+
+class Metronome(threading.Thread):
+    """Ticks beside a test, and knows the longest time by which a tick came late."""
+
+    def __init__(self) -> None:
+        super().__init__(name="metronome", daemon=True)
+        self.late = 0.0
+        self._end = threading.Event()
+
+    def run(self) -> None:
+        due = time.monotonic()
+        while not self._end.wait(max(0.0, due - time.monotonic())):
+            self.late = max(self.late, time.monotonic() - due)
+            due = time.monotonic() + TICK_S
+
+    def end(self) -> float:
+        self._end.set()
+        self.join()
+        return self.late
+
+
+def punctual(test: Callable[..., None]) -> Callable[..., None]:
+    """Decorates a test that compares times: it is run again, ``TRIES`` times in all, when it failed while the machine
+    (or the interpreter) kept a thread waiting for longer than ``LATE_S``."""
+
+    @functools.wraps(test)
+    def tried(*arguments: object, **named: object) -> None:
+        for left in reversed(range(TRIES)):
+            metronome = Metronome()
+            metronome.start()
+            try:
+                test(*arguments, **named)
+                break
+            except (AssertionError, OSError):
+                if metronome.end() < LATE_S or left == 0:
+                    raise
+            finally:
+                metronome.end()
+
+    return tried
