@@ -23,6 +23,19 @@ static struct wawo_pool_stats stats_of(const struct wawo_pool *p)
     return st;
 }
 
+/* A message of 128 KiB comes with one read. */
+TEST(a_chunk_takes_a_power_of_two)
+{
+    struct wawo_pool *p = pool_open();
+    struct wawo_chunk *c = wawo_pool_take(p, 0);
+
+    ASSERT_NOT_NULL(c);
+    ASSERT_GE(c->cap, (size_t)128 * 1024);
+    ASSERT_EQ(c->cap & (c->cap - 1), 0u);
+    wawo_chunk_drop(c);
+    wawo_pool_release(p);
+}
+
 TEST(limit_and_reserve)
 {
     struct wawo_pool *p = pool_open();

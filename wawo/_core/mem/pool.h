@@ -19,8 +19,8 @@ struct wawo_chunk {
 };
 
 enum {
-    WAWO_CHUNK_TOTAL = 128 * 1024, /* header and data */
-    WAWO_CHUNK_DATA = WAWO_CHUNK_TOTAL - WAWO_CACHE_LINE
+    WAWO_CHUNK_DATA = 128 * 1024, /* all of a power of two, else such a message costs one more read and write */
+    WAWO_CHUNK_TOTAL = WAWO_CHUNK_DATA + WAWO_CACHE_LINE /* header and data */
 };
 
 struct wawo_pool_stats {
