@@ -37,9 +37,12 @@ def broadcast(endpoint: Endpoint | None, data: Buffer, to: Iterable[Connection |
     wire = head + message + tail
     if len(wire) > endpoint.options.max_pending:
         raise told.send_buffer_full(f"{len(message)} bytes never fit: max_pending is less than that")
-    found = endpoint.shares() if ids is None else map(endpoint.find, ids)
-    shares = [share for share in found if share is not None]
-    return sum(_cast(endpoint, branch, shares, wire, evict) for branch in endpoint.branches)
+    groups: list[list[Share]] = [[] for _ in endpoint.branches]
+    for share in endpoint.shares() if ids is None else map(endpoint.find, ids):
+        if share is not None:
+            groups[share.loop.index].append(share)
+    pairs = zip(endpoint.branches, groups, strict=True)
+    return sum(_cast(endpoint, branch, shares, wire, evict) for branch, shares in pairs if shares)
 
 
 def _ids_of(endpoint: Endpoint | None, to: Any) -> dict[int, None]:
@@ -65,10 +68,9 @@ def _ids_of(endpoint: Endpoint | None, to: Any) -> dict[int, None]:
 
 def _cast(endpoint: Endpoint, branch: Branch, shares: list[Share], wire: bytes, evict: bool) -> int:
     """For the connections of one loop."""
-    mine = [share for share in shares if share.loop is branch.loop]
     accepted = skipped = 0
     if branch.loop.here():
-        for share in mine:
+        for share in shares:
             result = CAST_NONE if share.link is None else _offer(share.link, wire, evict)
             accepted += result == CAST_ACCEPTED
             skipped += result == CAST_SKIPPED
@@ -76,7 +78,7 @@ def _cast(endpoint: Endpoint, branch: Branch, shares: list[Share], wire: bytes, 
         branch.stats["broadcasts_skipped"] += skipped
         return accepted
     calls: list[Callable[[bool], None]] = []
-    for share in mine:
+    for share in shares:
         result, call = share.cast(wire, evict)
         accepted += result == CAST_ACCEPTED
         skipped += result == CAST_SKIPPED

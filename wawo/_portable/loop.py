@@ -28,6 +28,7 @@ TURN_BYTES = 64 * 1024
 """Received in one turn at most, before what came is delivered; the rest that is ready has its turn next."""
 
 _WAIT_MOST = 86_400.0
+_FAILURES_MOST = 10  # turns one after the other that may fail
 _SELECT_ROOM = 1024 if os.name == "posix" else 500
 _COUNTERS = (
     "turns",
@@ -86,6 +87,7 @@ class Loop:
         self._lock = threading.RLock()
         self._inbox: list[Call] = []
         self._load = 0
+        self._failures = 0
         self._sleeping = self._stopping = self._closed = False
 
     # ---- any thread ----
@@ -142,7 +144,7 @@ class Loop:
         self.ident = threading.get_ident()
         system.name_thread(self.name)
         while not self._stopping:
-            self._turn()
+            self._turn_or_log()
         with self._lock:
             self._closed = True
             calls, self._inbox = self._inbox, []
@@ -181,6 +183,17 @@ class Loop:
             raise OSError("select() takes no more descriptors")
 
     # ---- a turn ----
+
+    def _turn_or_log(self) -> None:
+        """One that fails (a tool that traces the engine itself, no memory) costs no other connection its loop."""
+        try:
+            self._turn()
+            self._failures = 0
+        except BaseException as error:
+            self._failures += 1
+            if self._failures > _FAILURES_MOST:
+                raise
+            told.log_callback(self, error, "a turn")
 
     def _turn(self) -> None:
         self._apply_changes()

@@ -27,7 +27,7 @@ class Ring:
         self.bytes = 0  # as they count: a file has a fixed weight
         self._at = 0  # what of the first piece is gone, if it is bytes
 
-    def add(self, data: bytes) -> None:
+    def add(self, data: bytes | bytearray) -> None:
         """Queue bytes, which nobody changes any more."""
         n = len(data)
         if n == 0:
@@ -49,8 +49,14 @@ class Ring:
     def adopt(self, other: Ring) -> None:
         """Take over all that another one holds, behind what is here."""
         assert other._at == 0
-        self.pieces.extend(other.pieces)
-        self.bytes += other.bytes
+        for piece in other.pieces:
+            if isinstance(piece, File):
+                self.add_file(piece)
+            elif len(piece) <= _SMALL or isinstance(piece, bytes):
+                self.add(piece)
+            else:
+                self.bytes += len(piece)
+                self.pieces.append(piece)
         other.pieces.clear()
         other.bytes = 0
 
