@@ -107,20 +107,24 @@ class Victim:
     def __init__(self, backend: str, tmp_path: Path, before: Sequence[str] = (), env: dict[str, str] | None = None):
         command = [*before, sys.executable, str(VICTIM), backend, str(tmp_path / "file")]
         (tmp_path / "file").write_bytes(noise(0, FILE_SIZE))
-        self.process = subprocess.Popen(
-            command,
-            cwd=tmp_path,
-            env=env,
-            text=True,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
+        pipe = subprocess.PIPE
+        self.process = subprocess.Popen(command, cwd=tmp_path, env=env, text=True, stdin=pipe, stdout=pipe, stderr=pipe)
+        self.ports = self._answer()
+
+    def _answer(self) -> dict[str, int]:
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         if not line:
             raise AssertionError(self.process.communicate()[1])
-        self.ports: dict[str, int] = json.loads(line)
+        answer: dict[str, int] = json.loads(line)
+        return answer
+
+    def ask(self, what: str) -> dict[str, int]:
+        """A line to the process, and what it answers."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(what + "\n")
+        self.process.stdin.flush()
+        return self._answer()
 
     def end(self) -> dict[str, int]:
         try:

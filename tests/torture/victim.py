@@ -1,14 +1,23 @@
-"""The process that faults are injected into: an echo, one of messages, a forwarder to the first, a file for each who comes.
+"""The process that is tortured: echoes of bytes and of every framing, a forwarder, files, broadcasts.
 
-It prints its ports, serves until its input ends, stops, and prints what is left of it, which must be nothing.
+It prints its ports and answers each line of its input: ``sample`` with its memory, descriptors and live objects,
+``cast`` with the same after a broadcast. When the input ends it stops, and prints what is left: it must be nothing.
 """
 
 from __future__ import annotations
 
 import json
+import os
+import queue
 import sys
+import threading
 import time
+from pathlib import Path
 from typing import Any
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "support"))
+
+from framings import CASES
 
 import wawo
 from wawo._core import live
@@ -19,6 +28,37 @@ PATIENCE_S = 10.0
 class Echo(wawo.Listener):
     def OnReceive(self, conn: wawo.Connection, data: Any) -> None:
         conn.send(data)
+
+
+class Puller(wawo.Listener):
+    """Fetches what lies there, in two pieces."""
+
+    def OnReceive(self, conn: wawo.Connection, length: Any) -> None:
+        for n in (length // 2, length - length // 2):
+            if n:
+                conn.send(conn.fetch(n))
+
+
+class Pauser(wawo.Listener):
+    """Pauses every connection now and then; another thread resumes it."""
+
+    def __init__(self) -> None:
+        self.paused: queue.SimpleQueue[wawo.Connection | None] = queue.SimpleQueue()
+        self.thread = threading.Thread(target=self._resume)
+        self.thread.start()
+
+    def _resume(self) -> None:
+        while (conn := self.paused.get()) is not None:
+            conn.resume()
+
+    def OnReceive(self, conn: wawo.Connection, data: Any) -> None:
+        conn.send(data)
+        if len(data) % 3 == 0:
+            conn.pause()
+            self.paused.put(conn)
+
+    def OnShutdown(self, component: Any) -> None:
+        self.paused.put(None)
 
 
 class Forwarder(wawo.Listener):
@@ -65,27 +105,51 @@ def settle() -> dict[str, int]:
     return live()
 
 
+def sample() -> dict[str, int]:
+    resident = int(Path("/proc/self/statm").read_text().split()[1])
+    return {"rss": resident * os.sysconf("SC_PAGE_SIZE"), "fds": len(os.listdir("/proc/self/fd")), **live()}
+
+
+def cast(server: wawo.TcpServer, number: int) -> None:
+    """The number, and as many bytes that tell it."""
+    server.broadcast(number.to_bytes(8, "big") + bytes([number % 256]) * (number * 37 % 5000))
+
+
+def start_all(io: wawo.IoPool, path: str) -> dict[str, wawo.TcpServer]:
+    servers = {
+        "echo": wawo.TcpServer(Echo(), io=io),
+        "frames": wawo.TcpServer(Echo(), framing=wawo.LengthPrefixed(4, max_size=1 << 20), io=io),
+        "file": wawo.TcpServer(Files(path), io=io),
+        "pull": wawo.TcpServer(Puller(), framing=wawo.Pull(), io=io),
+        "paused": wawo.TcpServer(Pauser(), io=io),
+        "cast": wawo.TcpServer(Echo(), framing=wawo.LengthPrefixed(4), io=io),
+    }
+    servers |= {case.name: wawo.TcpServer(Echo(), framing=case.framing, io=io) for case in CASES}
+    for server in servers.values():
+        server.start("127.0.0.1", 0)
+    return servers
+
+
 def main(backend: str, path: str) -> None:
     io = wawo.IoPool(2, backend=backend)
-    echo = wawo.TcpServer(Echo(), io=io)
-    framed = wawo.TcpServer(Echo(), framing=wawo.LengthPrefixed(4, max_size=1 << 20), io=io)
-    files = wawo.TcpServer(Files(path), io=io)
-    for server in (echo, framed, files):
-        server.start("127.0.0.1", 0)
     pair = wawo.IoPool(1, backend=backend)  # or a pause of one thread may miss the resume of the other
-    forwarder = Forwarder(echo.address, pair)
+    servers = start_all(io, path)
+    forwarder = Forwarder(servers["echo"].address, pair)
     forwarder.agent.start()
     forwarder.server.start("127.0.0.1", 0)
-    servers = {"echo": echo, "frames": framed, "file": files, "forward": forwarder.server}
+    servers["forward"] = forwarder.server
     print(json.dumps({name: server.address[1] for name, server in servers.items()}), flush=True)
-    sys.stdin.read()
+    for number, line in enumerate(sys.stdin):
+        if line == "cast\n":
+            cast(servers["cast"], number)
+        print(json.dumps(sample()), flush=True)
     for component in (*servers.values(), forwarder.agent):
         component.stop(drain=2)
     for component in (*servers.values(), forwarder.agent):
         component.wait(PATIENCE_S)
     io.close()
     pair.close()
-    del forwarder, echo, framed, files, servers, server, component
+    del forwarder, servers, component
     print(json.dumps(settle()))
 
 
