@@ -201,10 +201,66 @@ def test_class_as_callback() -> None:
         wawo.Listener(OnReceive=Echo)  # type: ignore[arg-type]
 
 
+class Room(Echo):
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+
 @pytest.mark.parametrize("cls", COMPONENTS)
-def test_class_instead_of_instance(cls: Callable[[Any], object]) -> None:
-    with pytest.raises(TypeError, match=r"pass Echo\(\), not the class Echo"):
-        cls(Echo)
+def test_class_that_needs_arguments(cls: Callable[[Any], object]) -> None:
+    with pytest.raises(TypeError, match=r"must be an instance: the class Room .* made with Room\(name\)"):
+        cls(Room)
+
+
+@pytest.mark.parametrize("loops", [1, 3])
+@pytest.mark.parametrize("cls", [wawo.TcpServer, wawo.TcpAgent])
+def test_one_for_each_loop(cls: Callable[..., Any], loops: int) -> None:
+    """A class, or a function that makes listeners, is called when the component is made."""
+    made: list[wawo.Listener] = []
+
+    def make() -> wawo.Listener:
+        made.append(Room(str(len(made))))
+        return made[-1]
+
+    component = cls(make, io_threads=loops)
+    assert len(made) == loops
+    assert component.listener is make
+    assert cls(Echo, io_threads=loops).listener is Echo
+
+
+def test_one_for_a_client() -> None:
+    made: list[wawo.Listener] = []
+    with wawo.IoPool(3) as pool:
+        wawo.TcpClient(lambda: made.append(Echo()) or made[-1], io=pool)  # type: ignore[func-returns-value]
+    assert len(made) == 1
+
+
+def test_makes_what_is_no_listener() -> None:
+    wrong: Any = lambda: 5  # noqa: E731
+    with pytest.raises(TypeError, match=r"must make an instance of a subclass of wawo\.Listener, not 5"):
+        wawo.TcpServer(wrong)
+
+
+def test_makes_wrong_listeners() -> None:
+    class Wrong(wawo.Listener):
+        def OnRecieve(self, conn: wawo.Connection, data: bytes) -> None: ...
+
+    with pytest.raises(TypeError, match="did you mean OnReceive"):
+        wawo.TcpServer(Wrong)
+
+
+def test_makes_different_listeners() -> None:
+    made = iter([Echo(), wawo.Listener(OnSend=lambda conn, length: None)])
+    with pytest.raises(TypeError, match="the same callbacks for all loops"):
+        wawo.TcpServer(lambda: next(made), io_threads=2)
+
+
+def test_what_making_raises_is_not_hidden() -> None:
+    def make() -> wawo.Listener:
+        raise LookupError("no database")
+
+    with pytest.raises(LookupError, match="no database"):
+        wawo.TcpServer(make)
 
 
 @pytest.mark.parametrize("cls", COMPONENTS)

@@ -11,11 +11,12 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ._core import Endpoint, Threads, after_fork_child
 from .errors import ServiceState, StateError
+from .listener import log_exception
 
 if TYPE_CHECKING:
     from .component import Component
@@ -75,7 +76,7 @@ class Run:
     def open(
         self,
         role: str,
-        callbacks: Mapping[str, Callable[..., object]],
+        callbacks: list[dict[str, Callable[..., object]]],
         options: object,
         framing: tuple[object, ...],
         pool: Pool,
@@ -84,10 +85,10 @@ class Run:
         """Make the native side; from here on callbacks may come. An owned pool is closed at the end of the run."""
         self._pool = pool
         self._owned = owned
-        native = {**callbacks}
-        if "OnShutdown" in native:
-            native["OnShutdown"] = self._unless_aborted(native["OnShutdown"])
-        endpoint = Endpoint(role, pool.native, self.component(), native, options, framing)
+        if "OnShutdown" in callbacks[0]:
+            last = dict.fromkeys(found["OnShutdown"] for found in callbacks)  # a factory may make the same twice
+            callbacks = [{**found, "OnShutdown": self._unless_aborted(list(last))} for found in callbacks]
+        endpoint = Endpoint(role, pool.native, self.component(), callbacks, options, framing)
         endpoint.on_stopped = self._on_stopped
         pool.enter(self)
         running.add(self)
@@ -106,13 +107,20 @@ class Run:
             if not self.in_callback():
                 self.wait(None)
 
-    def _unless_aborted(self, callback: Callable[..., object]) -> Callable[..., object]:
+    def _unless_aborted(self, callbacks: list[Callable[..., object]]) -> Callable[..., object]:
+        """OnShutdown of each listener; what one raises does not keep it from the others."""
         its_run = weakref.ref(self)  # the run holds the endpoint, which holds this function
 
         def on_shutdown(component: object) -> None:
             run = its_run()
-            if run is None or not run._aborted:
-                callback(component)
+            if run is not None and run._aborted:
+                return
+            for callback in callbacks[:-1]:
+                try:
+                    callback(component)
+                except BaseException as error:  # noqa: PERF203
+                    log_exception(component, error, "OnShutdown")
+            callbacks[-1](component)
 
         return on_shutdown
 

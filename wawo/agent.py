@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from .component import Hub, check_target
 from .connection import Connection
-from .listener import overridden
 from .options import check_seconds
 
 
@@ -29,7 +28,7 @@ class TcpAgent(Hub):
         Raises StartError when the system gives no threads or files, StateError when it is not stopped.
         """
         with self._starting("start") as run:
-            self._open(run, overridden(self._listener, self._role))
+            self._open(run, self._callbacks())
 
     def connect(
         self,

@@ -13,7 +13,6 @@ from ._runs import Run, in_callback, wait_for
 from .component import Component, check_target
 from .connection import Connection
 from .errors import HandleResult, Operation, StateError, start_error
-from .listener import overridden
 from .options import check_seconds
 
 if TYPE_CHECKING:
@@ -64,7 +63,7 @@ class TcpClient(Component):
             raise StateError("start(wait=True) would block the loop thread that runs this callback: use wait=False")
         attempt = _Attempt()
         with self._starting("connect to", host, port) as run:
-            endpoint = self._open(run, attempt.watch(run, overridden(self._listener, self._role)))
+            endpoint = self._open(run, [attempt.watch(run, self._callbacks()[0])])
             self._attempt = attempt
             attempt.connection = endpoint.connect(name, number, extra, timeout, local)
         if wait:
@@ -134,6 +133,10 @@ class TcpClient(Component):
         conn = self.connection
         if conn is not None:
             conn.close()
+
+    @property
+    def _loops(self) -> int:
+        return 1
 
     @property
     def _threads(self) -> int:

@@ -20,7 +20,7 @@ from .connection import Connection
 from .errors import ServiceState, StateError, WawoError, start_error
 from .framing import AnyFraming, Raw, check_framing, native_framing
 from .iopool import IoPool, default_threads
-from .listener import Listener, overridden
+from .listener import AnyListener, make_listeners, overridden
 from .options import SERVERS_ONLY, Options, check_choice, check_integer, check_seconds, make_options
 
 if TYPE_CHECKING:
@@ -97,10 +97,15 @@ def check_local_address(value: object) -> tuple[str, int] | None:
 class Component:
     """The base of TcpServer, TcpAgent and TcpClient; not made by itself.
 
-    ``listener`` is an instance of a subclass of Listener, or ``Listener(OnReceive=function, ...)``. ``framing`` cuts
-    the stream into messages (Raw: not at all); it is one of the native framings, or a subclass of Protocol. ``io`` is
-    an IoPool to share; without it each run has its own threads. All other keywords are options: see Options for units,
-    defaults and ranges. Wrong ones raise TypeError or ValueError here, not later.
+    ``listener`` is an instance of a subclass of Listener, or ``Listener(OnReceive=function, ...)``. It may also make
+    listeners: a subclass of Listener itself, or a function without arguments. That is called here, once for each loop
+    (for a TcpClient once), and each loop calls its own: where there are several loops and no GIL they share nothing.
+    OnPrepareListen is called on the first of them, OnShutdown on all. All must define the same callbacks. Connections
+    of different loops then have different listeners; what these share is theirs to lock.
+
+    ``framing`` cuts the stream into messages (Raw: not at all); it is one of the native framings, or a subclass of
+    Protocol. ``io`` is an IoPool to share; without it each run has its own threads. All other keywords are options:
+    see Options for units, defaults and ranges. Wrong ones raise TypeError or ValueError here, not later.
 
     Every method may be called from any thread. Dropping the last reference to a running component stops it, with a
     ResourceWarning. A running component does not keep the program alive; ``wait`` does. After fork the components of
@@ -112,7 +117,7 @@ class Component:
 
     def __init__(
         self,
-        listener: Listener,
+        listener: AnyListener,
         *,
         framing: AnyFraming = _RAW,
         io: IoPool | None = None,
@@ -120,8 +125,6 @@ class Component:
     ) -> None:
         if not self._role:
             raise TypeError("Component is only the base: make a TcpServer, TcpAgent or TcpClient")
-        overridden(listener, self._role)
-        self._listener = listener
         self._framing = check_framing(framing)
         if io is not None and not isinstance(io, IoPool):
             raise TypeError(f"io must be None or an IoPool, not {io!r}")
@@ -136,10 +139,12 @@ class Component:
                 if getattr(self._options, name):
                     raise ValueError(f"{name} is for servers: a {type(self).__name__} does not accept connections")
         self._lock = threading.RLock()
+        self._listener = listener
+        self._listeners = make_listeners(listener, self._role, self._loops)
 
     @property
-    def listener(self) -> Listener:
-        """The listener that it was made with."""
+    def listener(self) -> Any:  # AnyListener; whoever made it knows which
+        """The listener that it was made with, or what made its listeners."""
         return self._listener
 
     @property
@@ -235,6 +240,11 @@ class Component:
         return None if run is None else run.endpoint
 
     @property
+    def _loops(self) -> int:
+        """On how many loops its connections may be."""
+        return self._threads
+
+    @property
     def _threads(self) -> int:
         return self._io.threads if self._io is not None else self._options.io_threads or default_threads()
 
@@ -254,8 +264,12 @@ class Component:
                     raise
                 raise start_error(error, action, host, port) from error
 
-    def _open(self, run: Run, callbacks: Mapping[str, Callable[..., object]]) -> Endpoint:
-        native = {name: callback for name, callback in callbacks.items() if name != "OnPrepareListen"}
+    def _callbacks(self) -> list[dict[str, Callable[..., object]]]:
+        """Those of the one listener, or of each loop's."""
+        return [overridden(listener, self._role) for listener in self._listeners]
+
+    def _open(self, run: Run, callbacks: Iterable[Mapping[str, Callable[..., object]]]) -> Endpoint:
+        native = [{name: found[name] for name in found if name != "OnPrepareListen"} for found in callbacks]
         options = self._options
         pool = self._io or IoPool(self._threads, backend=options.backend, pool_memory=options.pool_memory)
         return run.open(self._role, native, options, native_framing(self._framing), pool, self._io is None)

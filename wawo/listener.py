@@ -151,6 +151,50 @@ class Listener:
         return None
 
 
+AnyListener = Listener | Callable[[], Listener]
+"""What a component is made with: a listener, or what makes one for each loop."""
+
+
+def make_listeners(listener: AnyListener, role: str, loops: int) -> tuple[Listener, ...]:
+    """The listener for all loops, or what a factory makes: one for each. All are checked; see overridden."""
+    if isinstance(listener, Listener):
+        overridden(listener, role)
+        return (listener,)
+    name = _factory_name(listener)
+    made = tuple(listener() for _ in range(loops))
+    kinds = set()
+    for one in made:
+        if not isinstance(one, Listener):
+            raise TypeError(f"{name}() must make an instance of a subclass of wawo.Listener, not {one!r}")
+        kinds.add(frozenset(overridden(one, role)))
+    if len(kinds) > 1:
+        raise TypeError(f"{name}() must make listeners with the same callbacks for all loops: they differ in some")
+    return made
+
+
+def _factory_name(factory: object) -> str:
+    """How errors call what shall make listeners; TypeError for what cannot."""
+    if not callable(factory) or (isinstance(factory, type) and not issubclass(factory, Listener)):
+        raise TypeError(f"listener must be an instance of a subclass of wawo.Listener, or make one, not {factory!r}")
+    name = getattr(factory, "__name__", None) or repr(factory)
+    try:
+        signature = inspect.signature(factory)
+    except (TypeError, ValueError):
+        return name  # a callable of C without a signature: taken at its word
+    try:
+        signature.bind()
+    except TypeError:
+        if isinstance(factory, type):
+            call = f"{name}({', '.join(signature.parameters)})"
+            text = f"the class {name} cannot make one for each loop, as it is made with {call}"
+            raise TypeError(f"listener must be an instance: {text}") from None
+        raise TypeError(
+            "listener must be a wawo.Listener: pass Listener(OnReceive=function), not a function alone; one that makes "
+            "listeners takes no arguments"
+        ) from None
+    return name
+
+
 def overridden(listener: Listener, role: str) -> dict[str, Callable[..., object]]:
     """The callbacks that a component of this role shall call, bound and checked; OnException is always among them.
 
@@ -173,14 +217,7 @@ def _is_overridden(listener: Listener, name: str) -> bool:
     return name in listener.__dict__ or inspect.getattr_static(type(listener), name) is not Listener.__dict__[name]
 
 
-def _check_listener(listener: object) -> None:
-    if isinstance(listener, type) and issubclass(listener, Listener):
-        name = listener.__name__
-        raise TypeError(f"listener must be an instance: pass {name}(), not the class {name}")
-    if not isinstance(listener, Listener):
-        if callable(listener) and not isinstance(listener, type):
-            raise TypeError("listener must be a wawo.Listener: pass Listener(OnReceive=function), not a function alone")
-        raise TypeError(f"listener must be an instance of a subclass of wawo.Listener, not {listener!r}")
+def _check_listener(listener: Listener) -> None:
     for name in dir(listener):
         if name in PARAMETERS or name.startswith("_"):
             continue

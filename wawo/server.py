@@ -10,7 +10,6 @@ from typing import Any
 from . import _sockets
 from .component import Hub
 from .errors import HandleResult, StateError
-from .listener import overridden
 
 
 class TcpServer(Hub):
@@ -58,7 +57,7 @@ class TcpServer(Hub):
         name = None if host is None else str(host)
         number = port if isinstance(port, int) else None
         with self._starting("listen on", name, number) as run, contextlib.ExitStack() as undo:
-            callbacks = overridden(self._listener, self._role)
+            callbacks = self._callbacks()
             if sock is None:
                 sockets, file = self._bind(host, port)
                 undo.callback(_sockets.close, sockets)
@@ -70,7 +69,7 @@ class TcpServer(Hub):
                 undo.callback(file.remove)
             undo.callback(setattr, self, "_address", self._address)
             self._address = _sockets.shown(sockets[0].getsockname())
-            prepare = callbacks.get("OnPrepareListen")
+            prepare = callbacks[0].get("OnPrepareListen")
             for one in sockets:
                 if prepare is not None and prepare(self, one.fileno()) is HandleResult.ERROR:
                     raise OSError(errno.ECANCELED, "OnPrepareListen returned HandleResult.ERROR")

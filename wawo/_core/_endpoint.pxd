@@ -13,6 +13,12 @@ cdef enum Shape:      # what OnReceive is given
     DECODED           # what a Protocol made of it
 
 
+cdef struct Seat:     # a listener as loops call it; all borrowed
+    PyObject *call[CALLBACKS]   # its functions, or those of its bound methods; NULL: not listened to
+    PyObject *self[CALLBACKS]   # of bound methods, else NULL
+    PyObject *on_exception
+
+
 cdef class Threads:
     cdef wawo_threads *threads
     cdef bint running
@@ -22,20 +28,20 @@ cdef class Threads:
 
 cdef class Endpoint:
     cdef wawo_endpoint *endpoint
-    cdef PyObject *call[CALLBACKS]   # borrowed from callbacks, or from their bound methods; NULL: not listened to
-    cdef PyObject *self[CALLBACKS]   # of bound methods, else NULL
+    cdef Seat *seats                 # one for all loops, or one for each
+    cdef unsigned seat_count
     cdef Shape shape
     cdef readonly object protocol    # makes the Protocol of a connection; None for native framings
     cdef int role
     cdef unsigned epoch
-    cdef dict callbacks
+    cdef list callbacks              # a dict for each seat, which borrows from it
     cdef Threads threads
     cdef readonly tuple unix_names   # (local, remote) of connections that were accepted on a unix socket
     cdef readonly object _component
     cdef public object on_stopped
     cdef object __weakref__
 
-    cdef listen_to(self, int kind, PyObject *callback)
+    cdef unsigned sit(self, list callbacks) except *
     cdef read_framing(self, wawo_framing *f, tuple framing)
 
 

@@ -1,7 +1,7 @@
 """The handles of the compiled engine."""
 
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, final
 
 from ._connection import Connection
@@ -23,7 +23,7 @@ class Endpoint:
         role: str,
         threads: Threads,
         component: object,
-        callbacks: Mapping[str, Callable[..., object]],
+        callbacks: list[dict[str, Callable[..., object]]],
         options: object,
         framing: tuple[object, ...],
     ) -> None: ...

@@ -1,7 +1,7 @@
 # cython: language_level=3
 """Handles on loop threads and on endpoints, one run of a component each. What they report goes through deliver()."""
 cimport cython
-from cpython.mem cimport PyMem_Free, PyMem_Malloc
+from cpython.mem cimport PyMem_Calloc, PyMem_Free, PyMem_Malloc
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_INCREF
 from libc.string cimport memcpy, memset
@@ -125,11 +125,11 @@ cdef void bind_connection(wawo_share *s, void *arg) noexcept:
 cdef class Endpoint:
     """One run of a component: a new start makes a new one. The core holds a reference until OnShutdown was told."""
 
-    def __init__(self, str role, Threads threads, component, dict callbacks, options, tuple framing):
+    def __init__(self, str role, Threads threads, component, list callbacks, options, tuple framing):
         cdef wawo_options o
         cdef wawo_framing f
-        cdef unsigned mask = 0
-        cdef int err = 0, kind
+        cdef unsigned mask
+        cdef int err = 0
         if self.endpoint != NULL:
             raise RuntimeError("an Endpoint is made once")
         self.unix_names = (UNNAMED, UNNAMED)
@@ -137,12 +137,8 @@ cdef class Endpoint:
         self.epoch = EPOCH
         self.threads = threads
         self._component = weakref.ref(component)
-        self.callbacks = dict(callbacks)
         self.shape = VIEW if options.view else BYTES
-        for kind, name in enumerate(NAMES):
-            if name in self.callbacks:
-                self.listen_to(kind, <PyObject *>self.callbacks[name])
-                mask |= 1u << kind
+        mask = self.sit(callbacks)
         read_options(&o, options)
         self.read_framing(&f, framing)
         self.endpoint = wawo_endpoint_new(threads.threads, <wawo_role>self.role, &o, &f, mask, <void *>self, &err)
@@ -151,12 +147,30 @@ cdef class Endpoint:
         wawo_engine_slow_ns(threads.threads, <int64_t>(options.slow_callback * 1e9))
         Py_INCREF(self)  # the core's
 
-    cdef listen_to(self, int kind, PyObject *callback):
-        if PyMethod_Check(<object>callback):
-            self.call[kind] = PyMethod_GET_FUNCTION(<object>callback)
-            self.self[kind] = PyMethod_GET_SELF(<object>callback)
-        else:
-            self.call[kind] = callback
+    cdef unsigned sit(self, list callbacks) except *:
+        """Makes a seat of each dict, which have the same keys; the kinds of events that are listened to."""
+        cdef Seat *seat
+        cdef dict found
+        cdef unsigned mask = 0
+        cdef int kind
+        self.callbacks = [dict(each) for each in callbacks]
+        self.seats = <Seat *>PyMem_Calloc(len(callbacks), sizeof(Seat))
+        if self.seats == NULL:
+            raise MemoryError()
+        for found in self.callbacks:
+            seat = &self.seats[self.seat_count]
+            for kind, name in enumerate(NAMES):
+                if name in found:
+                    callback = found[name]
+                    seat.call[kind] = <PyObject *>callback
+                    if PyMethod_Check(callback):
+                        seat.call[kind] = PyMethod_GET_FUNCTION(callback)
+                        seat.self[kind] = PyMethod_GET_SELF(callback)
+                    mask |= 1u << kind
+            if "OnException" in found:
+                seat.on_exception = <PyObject *>found["OnException"]
+            self.seat_count += 1
+        return mask
 
     cdef read_framing(self, wawo_framing *f, tuple framing):
         """What _native() of a framing says; see wawo/framing.py."""
@@ -256,6 +270,7 @@ cdef class Endpoint:
         return wawo_engine_current(self.threads.threads)
 
     def __dealloc__(self):
+        PyMem_Free(self.seats)
         if self.endpoint != NULL and self.epoch == EPOCH:
             wawo_endpoint_drop(self.endpoint)
 

@@ -10,7 +10,7 @@ from cpython.ref cimport Py_DECREF
 
 from ._buffers cimport view_new
 from ._connection cimport Connection, connection_of
-from ._endpoint cimport BYTES, DECODED, ON_EXCEPTION, VIEW, Endpoint, callback_name, count_fork, fork_count, set_sink
+from ._endpoint cimport BYTES, DECODED, VIEW, Endpoint, Seat, callback_name, count_fork, fork_count, set_sink
 from .c cimport *
 
 import os
@@ -66,12 +66,19 @@ cdef void take_hooks() noexcept:
         sys.setprofile(threading.getprofile())
 
 
-cdef void report(Endpoint ep, object subject, object error, str where, bint ends) noexcept:
-    """A callback raised: OnException hears of it when that ends the connection, else only the log."""
+cdef inline Seat *seat_of(const wawo_event *e) noexcept:
+    """The listener of a connection. No reference of the Endpoint is taken: all loops would write into its count."""
+    if (<Endpoint>e.owner).seat_count == 1:
+        return (<Endpoint>e.owner).seats
+    return &(<Endpoint>e.owner).seats[wawo_share_loop(e.share) % (<Endpoint>e.owner).seat_count]
+
+
+cdef void report(Endpoint ep, Seat *seat, object subject, object error, str where) noexcept:
+    """A callback raised: OnException of the seat hears of it, for that ends the connection; without one only the log."""
     try:
         try:
-            if ends and ep.call[ON_EXCEPTION] != NULL:
-                (<object>ep.callbacks["OnException"])(subject, error)
+            if seat != NULL and seat.on_exception != NULL:
+                (<object>seat.on_exception)(subject, error)
             else:
                 LOG_CALLBACK(subject, error, where)
         except BaseException as second:
@@ -96,23 +103,25 @@ cdef void answer(Endpoint ep, const wawo_event *e, PyObject *result) noexcept:
     cdef int kind = e.kind
     cdef bint refuses = result == NULL or result == <PyObject *>HANDLE_ERROR
     if result == NULL:
-        report(ep, connection_of(e.share, ep), py_take_error(), callback_name(kind), kind <= WAWO_ON_SEND)
+        report(ep, seat_of(e) if kind <= WAWO_ON_SEND else NULL, connection_of(e.share, ep), py_take_error(),
+               callback_name(kind))
     else:
         Py_DECREF_RAW(result)
     if refuses and kind <= WAWO_ON_SEND:
         wawo_share_refuse(e.share, operation_of(ep, kind), -WAWO_ECANCELED)
 
 
-cdef inline PyObject *call(Endpoint ep, int kind, size_t n, PyObject *a, PyObject *b, PyObject *c) noexcept:
+cdef inline PyObject *call(const wawo_event *e, int kind, size_t n, PyObject *a, PyObject *b, PyObject *c) noexcept:
     """callback(a, b, c)[:n]. A bound method is called as function and self, which spares a call."""
+    cdef Seat *seat = seat_of(e)
     cdef PyObject *args[5]
-    args[1] = ep.self[kind]
+    args[1] = seat.self[kind]
     args[2] = a
     args[3] = b
     args[4] = c
     if args[1] != NULL:
-        return PyObject_Vectorcall(ep.call[kind], &args[1], (n + 1) | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL)
-    return PyObject_Vectorcall(ep.call[kind], &args[2], n | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL)
+        return PyObject_Vectorcall(seat.call[kind], &args[1], (n + 1) | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL)
+    return PyObject_Vectorcall(seat.call[kind], &args[2], n | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL)
 
 
 cdef void decode_failed(Endpoint ep, const wawo_event *e, Connection conn, object error) noexcept:
@@ -121,7 +130,7 @@ cdef void decode_failed(Endpoint ep, const wawo_event *e, Connection conn, objec
         conn.codec.failure = error
         wawo_share_refuse(e.share, WAWO_OP_RECEIVE, -WAWO_EMSGSIZE if error.errno == -WAWO_EMSGSIZE else -WAWO_EBADMSG)
     else:
-        report(ep, conn, error, "decode", True)
+        report(ep, seat_of(e), conn, error, "decode")
         wawo_share_refuse(e.share, WAWO_OP_RECEIVE, -WAWO_ECANCELED)
 
 
@@ -144,18 +153,18 @@ cdef void deliver_decoded(Endpoint ep, const wawo_event *e) noexcept:
         decode_failed(ep, e, conn, error)
 
 
-cdef void deliver_message(Endpoint ep, const wawo_event *e) noexcept:
+cdef void deliver_message(const wawo_event *e) noexcept:
     cdef PyObject *conn = <PyObject *>wawo_share_user(e.share)
     cdef PyObject *data
     cdef PyObject *result = NULL
     cdef size_t unread
     if conn == NULL:
-        made = connection_of(e.share, ep)
+        made = connection_of(e.share, <Endpoint>e.owner)
         conn = <PyObject *>made
     Py_INCREF_RAW(conn)  # the callback may end what else holds it
-    if ep.shape == BYTES:
+    if (<Endpoint>e.owner).shape == BYTES:
         data = PyBytes_New(<const char *>e.ptr, <Py_ssize_t>e.len)
-    elif ep.shape == VIEW:
+    elif (<Endpoint>e.owner).shape == VIEW:
         data = view_new(e)
     else:
         unread = wawo_share_unread(e.share)
@@ -164,17 +173,17 @@ cdef void deliver_message(Endpoint ep, const wawo_event *e) noexcept:
             return
         data = PyLong_New(unread)
     if data != NULL:
-        result = call(ep, WAWO_ON_RECEIVE, 2, conn, data, NULL)
+        result = call(e, WAWO_ON_RECEIVE, 2, conn, data, NULL)
         Py_DECREF_RAW(data)
     if result == Py_None_RAW:
         Py_DECREF_RAW(result)
     else:
-        answer(ep, e, result)
+        answer(<Endpoint>e.owner, e, result)
     Py_DECREF_RAW(conn)
 
 
 cdef void answer_decoded(Endpoint ep, const wawo_event *e, Connection conn, object message) noexcept:
-    cdef PyObject *result = call(ep, WAWO_ON_RECEIVE, 2, <PyObject *>conn, <PyObject *>message, NULL)
+    cdef PyObject *result = call(e, WAWO_ON_RECEIVE, 2, <PyObject *>conn, <PyObject *>message, NULL)
     if result == Py_None_RAW:
         Py_DECREF_RAW(result)
     else:
@@ -187,9 +196,9 @@ cdef void deliver_other(Endpoint ep, const wawo_event *e) noexcept:
     cdef PyObject *result
     if e.kind == WAWO_ON_SEND or e.kind == WAWO_ON_PREPARE_CONNECT:
         number = PyLong_FromSize_t(e.len) if e.kind == WAWO_ON_SEND else PyLong_FromLong(e.error)
-        result = call(ep, e.kind, 2, <PyObject *>conn, <PyObject *>number, NULL)
+        result = call(e, e.kind, 2, <PyObject *>conn, <PyObject *>number, NULL)
     else:
-        result = call(ep, e.kind, 1, <PyObject *>conn, NULL, NULL)
+        result = call(e, e.kind, 1, <PyObject *>conn, NULL, NULL)
     if result == Py_None_RAW:
         Py_DECREF_RAW(result)
     else:
@@ -200,9 +209,9 @@ cdef void deliver_close(Endpoint ep, const wawo_event *e) noexcept:
     """The last event of a connection: the core's reference of its Connection ends here."""
     cdef Connection conn = connection_of(e.share, ep)
     cdef PyObject *result
-    if ep.call[<int>WAWO_ON_CLOSE] != NULL:
+    if ep.seats[0].call[<int>WAWO_ON_CLOSE] != NULL:
         error = PyLong_FromLong(e.error)
-        result = call(ep, WAWO_ON_CLOSE, 3, <PyObject *>conn, <PyObject *>OPERATIONS[e.operation], <PyObject *>error)
+        result = call(e, WAWO_ON_CLOSE, 3, <PyObject *>conn, <PyObject *>OPERATIONS[e.operation], <PyObject *>error)
         answer(ep, e, result)
     Py_XDECREF_RAW(<PyObject *>wawo_share_take_user(e.share))
 
@@ -210,15 +219,15 @@ cdef void deliver_close(Endpoint ep, const wawo_event *e) noexcept:
 cdef void deliver_shutdown(Endpoint ep) noexcept:
     """The endpoint has stopped: tells the listener and who waits, then lets go of the core's reference."""
     try:
-        if ep.call[<int>WAWO_ON_SHUTDOWN] != NULL:
-            (<object>ep.callbacks["OnShutdown"])(ep._component())
+        if ep.seats[0].call[<int>WAWO_ON_SHUTDOWN] != NULL:
+            ep.callbacks[0]["OnShutdown"](ep._component())
     except BaseException as error:
-        report(ep, ep._component(), error, "OnShutdown", False)
+        report(ep, NULL, ep._component(), error, "OnShutdown")
     try:
         if ep.on_stopped is not None:
             ep.on_stopped()
     except BaseException as error:
-        report(ep, ep._component(), error, "on_stopped", False)
+        report(ep, NULL, ep._component(), error, "on_stopped")
     Py_DECREF(ep)
 
 
@@ -241,7 +250,7 @@ cdef void deliver(void *arg, const wawo_event *events, unsigned count) noexcept:
         if e.kind == WAWO_ON_RECEIVE:
             if wawo_event_due(e):
                 if (<Endpoint>e.owner).shape != DECODED:
-                    deliver_message(<Endpoint>e.owner, e)
+                    deliver_message(e)
                 else:
                     deliver_decoded(<Endpoint>e.owner, e)
         elif e.kind == WAWO_ON_CLOSE:

@@ -180,6 +180,7 @@ cdef extern from "<wawo.h>" nogil:
     void wawo_share_hold(wawo_share *s)
     void wawo_share_drop(wawo_share *s)
     uint64_t wawo_share_id(const wawo_share *s)
+    unsigned wawo_share_loop(const wawo_share *s)
     void *wawo_share_user(wawo_share *s)
     void *wawo_share_set_user(wawo_share *s, void *user, void (*found)(void *user) noexcept)
     void *wawo_share_find_user(wawo_share *s, void (*found)(void *user) noexcept)

@@ -240,6 +240,8 @@ struct wawo_share;
 void wawo_share_hold(struct wawo_share *s);
 void wawo_share_drop(struct wawo_share *s);
 uint64_t wawo_share_id(const struct wawo_share *s);
+/* The number of its loop among the threads. */
+unsigned wawo_share_loop(const struct wawo_share *s);
 /* One pointer for the binding, emptied by take_user on the loop. set_user keeps the first one and returns what is there
  * now, NULL once the connection is closed. `found` is called under the lock with what is returned. */
 void *wawo_share_user(struct wawo_share *s);

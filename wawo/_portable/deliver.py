@@ -85,9 +85,9 @@ def _is_due(event: Event) -> bool:
 def _call(share: Share, kind: int, *arguments: Any) -> None:
     endpoint = share.endpoint
     try:
-        result = endpoint.callbacks[NAMES[kind]](connection_of(share), *arguments)
+        result = endpoint.callbacks_of(share)[NAMES[kind]](connection_of(share), *arguments)
     except BaseException as error:
-        _report(endpoint, connection_of(share), error, NAMES[kind], kind <= ON_SEND)
+        _report(endpoint, share if kind <= ON_SEND else None, connection_of(share), error, NAMES[kind])
         result = told.handle_error
     if result is not None and result is told.handle_error and kind <= ON_SEND:
         share.refuse(_operation_of(endpoint, kind), errno.ECANCELED)
@@ -104,14 +104,14 @@ def _operation_of(endpoint: Endpoint, kind: int) -> int:
     return OP_SEND if kind == ON_SEND else OP_RECEIVE
 
 
-def _report(endpoint: Endpoint, subject: object, error: BaseException, where: str, ends: bool) -> None:
-    """A callback raised: OnException hears of it when that ends the connection, else only the log."""
+def _report(endpoint: Endpoint, ends: Share | None, subject: object, error: BaseException, where: str) -> None:
+    """A callback raised: OnException hears of it when that ends a connection, else only the log."""
     if error.__traceback__ is not None:
         error = error.with_traceback(error.__traceback__.tb_next)  # it begins where the callback does
     try:
         try:
-            if ends and "OnException" in endpoint.callbacks:
-                endpoint.callbacks["OnException"](subject, error)
+            if ends is not None and "OnException" in endpoint.callbacks:
+                endpoint.callbacks_of(ends)["OnException"](subject, error)
             else:
                 told.log_callback(subject, error, where)
         except BaseException as second:
@@ -166,7 +166,7 @@ def _decode_failed(share: Share, error: BaseException) -> None:
         number = getattr(error, "errno", None)
         share.refuse(OP_RECEIVE, errno.EMSGSIZE if number == errno.EMSGSIZE else errno.EBADMSG)
     else:
-        _report(share.endpoint, connection_of(share), error, "decode", True)
+        _report(share.endpoint, share, connection_of(share), error, "decode")
         share.refuse(OP_RECEIVE, errno.ECANCELED)
 
 
@@ -184,12 +184,12 @@ def _deliver_shutdown(endpoint: Endpoint) -> None:
         if "OnShutdown" in endpoint.callbacks:
             endpoint.callbacks["OnShutdown"](endpoint.component())
     except BaseException as error:
-        _report(endpoint, endpoint.component(), error, "OnShutdown", False)
+        _report(endpoint, None, endpoint.component(), error, "OnShutdown")
     try:
         if endpoint.on_stopped is not None:
             endpoint.on_stopped()
     except BaseException as error:
-        _report(endpoint, endpoint.component(), error, "on_stopped", False)
+        _report(endpoint, None, endpoint.component(), error, "on_stopped")
 
 
 def _end_forked() -> None:

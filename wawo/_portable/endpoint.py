@@ -7,7 +7,7 @@ import socket
 import threading
 import time
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, Final, cast, final
 
 from . import adopt, dial, system
@@ -32,14 +32,15 @@ class Endpoint:
         role: str,
         threads: Threads,
         component: object,
-        callbacks: Mapping[str, Callable[..., object]],
+        callbacks: list[dict[str, Callable[..., object]]],
         options: Any,
         framing: tuple[object, ...],
     ) -> None:
         self.is_server = ("server", "agent", "client").index(role) == 0
         self.threads = threads
         self.component = weakref.ref(component)
-        self.callbacks = dict(callbacks)
+        self.callbacks = dict(callbacks[0])  # all have the same names
+        self._callbacks = [dict(each) for each in callbacks]
         self.options = options
         self.framing = framing
         self.on_stopped: Callable[[], None] | None = None
@@ -67,6 +68,10 @@ class Endpoint:
         for loop in threads.loops:
             loop.slow = options.slow_callback
         threads.enlist(self, True)
+
+    def callbacks_of(self, share: Share) -> dict[str, Callable[..., object]]:
+        """Those of the listener of its loop."""
+        return self._callbacks[share.loop.index % len(self._callbacks)]
 
     # ---- the handle ----
 

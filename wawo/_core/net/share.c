@@ -569,6 +569,11 @@ uint64_t wawo_share_id(const struct wawo_share *s)
     return s->id;
 }
 
+unsigned wawo_share_loop(const struct wawo_share *s)
+{
+    return s->loop->index;
+}
+
 bool wawo_share_paused(const struct wawo_share *s)
 {
     return wawo_load(&s->paused) != 0;
