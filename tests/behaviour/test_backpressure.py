@@ -116,7 +116,13 @@ def test_full_at_max_pending_exactly(backend: str, inside: bool, framing: wawo.R
         assert conn.pending == limit
         filled.set()
 
-    options = {"high_water": 64 * KIB, "low_water": KIB, "max_pending": limit, "max_pending_total": limit * 3}
+    options = {
+        "high_water": 64 * KIB,
+        "low_water": KIB,
+        "max_pending": limit,
+        "max_pending_total": limit * 3,
+        "io_threads": 1,
+    }
     log = Log()
     if inside:
         log.actions["OnReceive"] = lambda conn, data: fill(conn)

@@ -191,8 +191,8 @@ def test_peer_closes_while_we_are_paused(backend: str) -> None:
     with serving(log, backend) as server:
         with dial(server) as peer:
             conn = log.conn()
+            eventually(lambda: conn.paused)  # noted before it is done
             peer.sendall(data)
-        assert conn.paused
         with dial(server) as other:  # the loop has gone round since
             log.conn(1).resume()
             other.sendall(b"!")

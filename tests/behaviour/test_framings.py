@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from framings import CASES, Case, pack
-from peers import DEADLINE_S, ROLES, Log, dial, echo, meeting, pattern, read, read_all, serving
+from peers import DEADLINE_S, ROLES, Log, dial, echo, eventually, meeting, pattern, read, read_all, serving
 
 import wawo
 from wawo import (
@@ -113,7 +113,7 @@ def test_pause_between_messages(backend: str, role: str, case: Case) -> None:
         for count in range(1, len(messages) + 1):
             log.until_count("OnReceive", count)
             conn = log.conn()
-            assert conn.paused
+            eventually(lambda conn=conn: conn.paused)  # noted before it is done
             assert log.count("OnReceive") == count
             conn.resume()
         met.peer.shutdown(socket.SHUT_WR)

@@ -22,6 +22,6 @@ def log() -> Log:
 
 @pytest.fixture
 def server(log: Log, backend: str) -> Iterator[wawo.TcpServer]:
-    with wawo.TcpServer(log, backend=backend) as server:
+    with wawo.TcpServer(log, backend=backend, io_threads=1) as server:
         server.start("127.0.0.1", 0)
         yield server
