@@ -45,6 +45,8 @@ class Pool(Protocol):
 running: set[Run] = set()
 pools: weakref.WeakSet[Pool] = weakref.WeakSet()
 _lost: list[object] = []
+_reapers: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
+_exiting = threading.Event()
 
 
 class Run:
@@ -158,7 +160,7 @@ class Run:
         if endpoint is not None:
             endpoint.on_stopped = None
         alone = self._end()
-        if self._owned and alone:
+        if self._owned and alone and not _exiting.is_set():
             in_background(self.reap)
 
     def _end(self) -> bool:
@@ -224,13 +226,18 @@ def in_callback() -> bool:
 
 def in_background(work: Callable[[], object]) -> None:
     """Do work on a thread of its own; at the very end of the interpreter nobody can, and nobody needs to."""
+    thread = threading.Thread(target=work, name="wawo-reaper")
     try:
-        threading.Thread(target=work, name="wawo-reaper").start()
+        thread.start()
     except RuntimeError:
         _lost.append(work)
+    else:
+        _reapers.add(thread)
 
 
 def _at_exit() -> None:
+    """Loop threads end before the interpreter does: a free-threaded one and a thread that ends wait for each other."""
+    _exiting.set()
     deadline = time.monotonic() + EXIT_SECONDS
     last = list(running)
     for run in last:
@@ -240,6 +247,8 @@ def _at_exit() -> None:
         run._stopped.wait(max(0.0, deadline - JOIN_SECONDS - time.monotonic()))
     for pool in sorted(pools, key=lambda pool: pool.busy):  # what a callback blocks comes last, with the time left
         pool.end(max(0.0, deadline - time.monotonic()))
+    for reaper in list(_reapers):  # which ended one of them meanwhile
+        reaper.join(max(0.0, deadline - time.monotonic()))
 
 
 def _after_fork_in_child() -> None:

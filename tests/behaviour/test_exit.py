@@ -77,3 +77,18 @@ os.kept = WHAT
 print("end")
 """
     assert run(backend, program.replace("WHAT", what)) == ["end"]
+
+
+def test_exit_waits_for_the_loop_threads(backend: str) -> None:
+    """A free-threaded interpreter that goes down while they end may never come to its own end."""
+    program = """
+import atexit
+def threads():
+    from wawo import _core
+    print(_core.live()["threads"])
+atexit.register(threads)  # before wawo registers its own: called after it
+"""
+    program += START + "servers = [serve(io_threads=2) for _ in range(10)]"
+    for _ in range(3):
+        done = run_program(program, backend)
+        assert (done.returncode, done.stdout, done.stderr) == (0, "0\n", "")

@@ -279,8 +279,10 @@ cdef void thread_start(void *arg, const char *name) noexcept with gil:
 
 cdef void thread_stop(void *arg) noexcept with gil:
     try:
-        sys.settrace(None)
-        sys.setprofile(None)
+        if sys.gettrace() is not None:  # to set it stops all threads on a free-threaded Python
+            sys.settrace(None)
+        if sys.getprofile() is not None:
+            sys.setprofile(None)
         threading._active.pop(threading.get_ident(), None)  # it never learns that a foreign thread has ended
     except BaseException:
         PyErr_WriteUnraisable(NULL)
