@@ -17,6 +17,7 @@ from bench.harness.measure import Bar, Bench, Case, CaseResult, Column, Sample, 
 PARTS = (0.2, 0.5, 0.8)
 CONNECTIONS = 100
 SIZE = 64
+TRIES = 3  # the best says what it can do
 KEPT_UP = 0.98  # of what was due within the window was answered within it
 P99_LIMIT = 1.0
 
@@ -28,7 +29,8 @@ def capacity(bench: Bench, case: Case) -> float:
             if not bench.availability[contender.base].reason:
                 with bench.server(case, contender) as server:
                     bench.age(case, server)
-                    bench.notes["capacity"] = float(bench.run_load(case, server)["per_second"])
+                    tried = [bench.run_load(case, server)["per_second"] for _ in range(TRIES)]
+                    bench.notes["capacity"] = float(max(tried))
                 break
         else:
             raise BenchError("nobody is here whose capacity could be measured")
