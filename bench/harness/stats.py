@@ -38,6 +38,11 @@ def ratios(series: Series, others: Series) -> list[float]:
     return [a / b for a, b in zip(series, others, strict=False) if a is not None and b]
 
 
+def over(value: float | None, other: float | None) -> float | None:
+    """None where one of them is missing, or there is nothing to compare with."""
+    return value / other if value is not None and other else None
+
+
 def takes_part(number: int, rounds: int, parts: int) -> bool:
     """Whether round `number` (from 0) is one of `parts` that lie evenly among all `rounds`; the first always is."""
     return parts >= rounds or (number * parts) % rounds < parts

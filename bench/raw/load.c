@@ -26,6 +26,7 @@ enum {
     OPENING_MAX = 256,      /* below any listen queue: no SYN is ever dropped and sent again a second later */
     SETUP_SECONDS = 30,
     DRAIN_SECONDS = 5,
+    PATIENCE_SECONDS = 5,
     RATE_DRAIN_SECONDS = 1, /* a server that cannot keep up is known by then */
     AROUND_MAX = 16,
     LOST_MAX = 1000,        /* in connect mode: a dead server must not become an endless loop */
@@ -389,12 +390,18 @@ static uint64_t failures(void)
     return errors.connect + errors.closed + errors.content + errors.lost;
 }
 
+static uint64_t window_end(double more_seconds)
+{
+    return window.begin.at + (uint64_t)((opt.seconds + more_seconds) * 1e9);
+}
+
+/* A window lasts until something came, even where it is so short that the server had no core in it. */
 static void window_step(uint64_t now)
 {
     if (!window.open && !window.done && now >= window.opens_at) {
         window.begin = usage_now(opt.server, replies);
         window.open = true;
-    } else if (window.open && now >= window.begin.at + (uint64_t)(opt.seconds * 1e9)) {
+    } else if (window.open && now >= window_end(replies > window.begin.count ? 0 : PATIENCE_SECONDS)) {
         window.end = usage_now(opt.server, replies);
         window.open = false;
         window.done = true;

@@ -89,9 +89,10 @@ static inline void usage_report(const struct usage *begin, const struct usage *e
     printf(", \"seconds\": %.4f, \"messages\": %.0f, \"per_second\": %.1f", wall / 1e9, count, count / wall * 1e9);
     printf(", \"load_busy\": %.4f, \"load_waited\": %.4f", (double)(end->load_cpu - begin->load_cpu) / wall,
            (double)(end->load_waited - begin->load_waited) / wall);
+    printf(", \"server_busy\": %.4f, \"server_waited\": %.4f", cpu / wall,
+           (double)(end->server_waited - begin->server_waited) / wall);
     if (cpu > 0 && count > 0)
-        printf(", \"server_busy\": %.4f, \"server_waited\": %.4f, \"cpu_us\": %.5f", cpu / wall,
-               (double)(end->server_waited - begin->server_waited) / wall, cpu / 1e3 / count);
+        printf(", \"cpu_us\": %.5f", cpu / 1e3 / count);
     latency_report(latency);
 }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from bench.harness import stats
 from bench.harness.children import Child, load_command, read_result
 from bench.harness.contenders import EVERYBODY, WAWO, Contender
 from bench.harness.errors import BenchError
@@ -38,8 +39,8 @@ def measure(bench: Bench, case: Case, contender: Contender) -> Sample:
         "server_waited": max(alone["server_waited"], beside["server_waited"]),
         "load_waited": max(alone["load_waited"], beside["load_waited"]),
         "bytes_per_connection": grown / silent,
-        "speed_beside": beside["per_second"] / alone["per_second"],
-        "cpu_beside": beside["cpu_us"] / alone["cpu_us"],
+        "speed_beside": stats.over(beside["per_second"], alone["per_second"]),
+        "cpu_beside": stats.over(beside.get("cpu_us"), alone.get("cpu_us")),
         "alone": alone,
     }
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
-from bench.harness import build
+from bench.harness import build, stats
 from bench.harness.children import Child, Server
 from bench.harness.contenders import EVERYBODY, RAW, WAWO, Contender
 from bench.harness.errors import BenchError
@@ -99,7 +99,7 @@ def measure_ping(bench: Bench, case: Case, contender: Contender) -> Sample:
         "server_waited": max(alone["server_waited"], beside["server_waited"]),
         "load_waited": max(alone["load_waited"], beside["load_waited"]),
         "p99_alone_us": alone["p99_us"],
-        "p99_times": beside["p99_us"] / alone["p99_us"],
+        "p99_times": stats.over(beside["p99_us"], alone["p99_us"]),
         "slow_mib": got / MIB / (seconds + time.perf_counter() - began),
         "alone": alone,
     }

@@ -41,6 +41,14 @@ def test_takes_part_evenly() -> None:
     assert [n for n in range(6) if stats.takes_part(n, 6, 2)] == [0, 3]
 
 
+def test_over_nothing_is_no_figure() -> None:
+    assert stats.over(1.0, 4.0) == 0.25
+    assert stats.over(0.0, 4.0) == 0.0
+    assert stats.over(1.0, 0.0) is None
+    assert stats.over(None, 4.0) is None
+    assert stats.over(1.0, None) is None
+
+
 def test_rounded() -> None:
     assert stats.rounded(1.23456789) == 1.23457
     assert stats.rounded(123456789.0) == 123457000.0
