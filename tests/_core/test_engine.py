@@ -113,6 +113,77 @@ def test_an_engine_that_nobody_knows(tmp_path: Path) -> None:
     assert "ImportError: WAWO_ENGINE must be native or portable, not 'warp'" in done.stderr
 
 
+def test_the_portable_one_where_there_is_no_other(tmp_path: Path) -> None:
+    here = copy_of_the_sources(tmp_path)
+    done = python("-c", TELL, cwd=here, PYTHONPATH=str(here))
+    assert done.stderr == ""
+    name, why, path = done.stdout.strip().split("|")
+    assert name == "portable"
+    assert why.startswith(f"there is no compiled engine of wawo {wawo.__version__} for ")
+    assert path == str(here / "wawo" / "_portable")
+
+
+def test_the_portable_one_when_it_is_asked_for(tmp_path: Path) -> None:
+    """Also where the compiled one is of another version, which then matters to nobody."""
+    here = copy_of_the_sources(tmp_path / "here")
+    other = compiled_one_of_another_version(tmp_path / "other")
+    places = os.pathsep.join((str(here), str(other)))
+    done = python("-c", TELL, cwd=here, PYTHONPATH=places, WAWO_ENGINE="portable")
+    assert (done.stdout, done.stderr) == (f"portable|WAWO_ENGINE asks for it|{here / 'wawo' / '_portable'}\n", "")
+
+
+def test_what_info_tells_of_the_portable_one(tmp_path: Path) -> None:
+    here = copy_of_the_sources(tmp_path)
+    asked = {"PYTHONPATH": str(here), "WAWO_ENGINE": "portable"}
+    done = python("-m", "wawo", "info", cwd=here, **asked, WAWO_BACKEND="select")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"engine    portable: WAWO_ENGINE asks for it; from {here / 'wawo' / '_portable'}\n" in done.stdout
+    assert "selectors selectors: the package selectors2 is not installed\n" in done.stdout
+    assert "poll: yes\n" in done.stdout
+    assert "select: yes, chosen (WAWO_BACKEND)\n" in done.stdout
+    done = python("-m", "wawo", "info", cwd=here, **asked, WAWO_BACKEND="pigeon")
+    assert done.returncode == 1
+    assert re.search(r"must be one of (\w+, )*poll, select, not 'pigeon'", done.stdout)
+
+
+ECHO = """
+import socket, sys, wawo
+class Echo(wawo.Listener):
+    def OnReceive(self, conn, data):
+        conn.send(data)
+with wawo.TcpServer(Echo(), backend=sys.argv[1]) as server:
+    server.start("127.0.0.1", 0)
+    with socket.create_connection(server.address, 10) as peer:
+        peer.sendall(b"hello")
+        print(peer.recv(5), flush=True)
+"""
+
+
+@pytest.mark.parametrize("backend", ["poll", "select"])
+def test_the_portable_one_serves_without_any_package(tmp_path: Path, backend: str) -> None:
+    here = copy_of_the_sources(tmp_path)
+    done = python("-W", "error", "-c", ECHO, backend, cwd=here, PYTHONPATH=str(here))
+    assert (done.stdout, done.stderr) == ("b'hello'\n", "")
+
+
+def test_both_offer_the_same(tmp_path: Path) -> None:
+    """Every name of the engine, every method of its classes, and all that a connection has."""
+    look = (
+        "from wawo import _core\n"
+        "for name in _core.__all__:\n"
+        "    thing = getattr(_core, name)\n"
+        "    names = [n for n in dir(thing) if n[0] != '_'] if isinstance(thing, type) else []\n"
+        "    print(name, *(n for n in names if name == 'Connection' or callable(getattr(thing, n))))"
+    )
+    places = {"PYTHONPATH": str(Path(wawo.__file__).parents[1])}
+    told = [python("-c", look, cwd=tmp_path, **places, WAWO_ENGINE=name) for name in ("native", "portable")]
+    if _core.ENGINE != "native" and told[0].returncode != 0:
+        pytest.skip("there is no compiled engine to compare with")
+    assert told[0].stderr == told[1].stderr == ""
+    for native, portable in zip(*(done.stdout.splitlines() for done in told), strict=True):
+        assert set(native.split()) <= set(portable.split())
+
+
 def test_the_modules_above_take_the_engine_from_one_place() -> None:
     for file in F6:
         text = file.read_text(encoding="utf-8")

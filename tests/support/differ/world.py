@@ -1,0 +1,393 @@
+"""Runs one script over the engine of this process: a component, plain sockets as its peers, and what was told.
+
+After each step it waits until the engine has nothing more to say. A second component on the same loop is the barrier: a
+byte that comes back through it was handled in a turn behind what lay in the sockets before, so two of them mean that
+everything that came before was delivered and answered. When a round of barriers changes nothing any more, neither at
+the peers nor in the log and the counters, the step is over.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+import termios
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import wawo
+
+from .reactions import MIB, Reactions, Shape, attempt, digest, filler, joined
+from .scripts import Script
+from .wire import DEADLINE_S, Barrier, Peer, ask
+
+STABLE_ROUNDS = 2
+
+
+class World:
+    def __init__(self, script: Script, pool: wawo.IoPool, barrier: Barrier, folder: Path) -> None:
+        self.script = script
+        self.barrier = barrier
+        self.shape = Shape(script["framing"])
+        self.step = 0
+        self.peers: list[Peer] = []
+        self.doors: list[socket.socket] = []
+        self.told: dict[str, list[list[Any]]] = {}
+        self.conns: dict[str, wawo.Connection] = {}
+        self.taken: dict[str, int] = {}
+        self.dials = 0
+        self.count = 0
+        self._lost = (0, 0)
+        self.reactions = Reactions(self.shape, script["callbacks"], self.log, folder)
+        listener = wawo.Listener(**self._callbacks())
+        kind = wawo.TcpServer if script["role"] == "server" else wawo.TcpAgent
+        self.component: Any = kind(listener, framing=self.shape.framing, io=pool, **script["options"])
+        self.reactions.component = self.component
+
+    def log(self, key: str, *values: Any) -> None:
+        self.count += 1
+        self.told.setdefault(key, []).append([self.step, *values])
+
+    # ---- callbacks ----
+
+    def _key(self, conn: wawo.Connection) -> str:
+        """Connections are known by the address of their peer, or by what was given to connect()."""
+        if conn.extra is not None:
+            return str(conn.extra)
+        address = conn.remote_address
+        return f"from {address[0]}:{address[1]}" if address else "?"
+
+    def _callbacks(self) -> dict[str, Callable[..., object]]:
+        wanted = self.script["callbacks"]
+        found: dict[str, Callable[..., object]] = {
+            "OnReceive": self._on_receive,
+            "OnClose": self._on_close,
+            "OnShutdown": lambda component: self.log("component", "OnShutdown", component is self.component),
+        }
+        if "OnOpen" in wanted:
+            name = "OnAccept" if self.script["role"] == "server" else "OnConnect"
+            found[name] = self._noting("OnOpen", name)
+        for name in ("OnHandShake", "OnDrain"):
+            if name in wanted:
+                found[name] = self._noting(name, name)
+        if "OnSend" in wanted:
+            found["OnSend"] = self._on_send
+        if "OnException" in wanted:
+            found["OnException"] = lambda conn, error: self.log(self._key(conn), "OnException", repr(error))
+        return found
+
+    def _noting(self, role: str, name: str) -> Callable[[wawo.Connection], object]:
+        def callback(conn: wawo.Connection) -> object:
+            key = self._key(conn)
+            self.conns.setdefault(key, conn)
+            self.log(key, name, conn.connected)
+            return self.reactions.also(role, key, conn)
+
+        return callback
+
+    def _on_receive(self, conn: wawo.Connection, data: Any) -> object:
+        key = self._key(conn)
+        self.conns.setdefault(key, conn)
+        if self.shape.name == "pull":
+            return self._on_pull(key, conn, data)
+        self.log(key, "OnReceive", bytes(data))
+        return self.reactions.react(key, conn, bytes(data))
+
+    def _on_pull(self, key: str, conn: wawo.Connection, length: int) -> object:
+        """What lies there, in portions, and the rest behind a look at it."""
+        taken = b""
+        while (portion := conn.fetch(100)) is not None:
+            taken += portion
+        rest = length - len(taken)
+        looked, more = conn.peek(rest), conn.peek(rest + 1)
+        taken += conn.fetch(rest) or b""
+        self.log(key, "OnReceive", taken)
+        if (looked or b"") != taken[len(taken) - rest :] or more is not None:
+            self.log(key, "wrong peek", digest(looked or b""), more)
+        return self.reactions.react(key, conn, taken)
+
+    def _on_send(self, conn: wawo.Connection, length: int) -> None:
+        key = self._key(conn)
+        self.taken[key] = self.taken.get(key, 0) + length
+
+    def _on_close(self, conn: wawo.Connection, operation: wawo.Operation, error: int) -> object:
+        key = self._key(conn)
+        name = errno.errorcode.get(error, str(error))
+        self.log(key, "OnClose", operation.name, name if error else "", repr(conn.error), conn.connected)
+        return self.reactions.also("OnClose", key, conn)
+
+    # ---- the run ----
+
+    def run(self) -> dict[str, Any]:
+        try:
+            if self.script["role"] == "server":
+                self.component.start("127.0.0.1", 0)
+            else:
+                self.component.start()
+            for number, (name, *arguments) in enumerate(self.script["steps"]):
+                self.step = number
+                getattr(self, f"_step_{name}")(*arguments)
+                self.settle()
+                self._look_for_untidy()
+        finally:
+            self.component.stop()
+            for sock in [*self.doors, *(peer.sock for peer in self.peers)]:
+                sock.close()
+        return self.result()
+
+    def settle(self) -> None:
+        """Until nothing more happens."""
+        deadline = time.monotonic() + DEADLINE_S
+        stable, before = 0, None
+        while stable < STABLE_ROUNDS or self._something_is_on_its_way():
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"step {self.step} does not come to rest: {self._restless()}")
+            moved = False
+            for peer in self.peers:
+                moved |= peer.pump()
+            self.barrier.cross()
+            stats = {name: value for name, value in self.component.stats().items() if name != "loops"}
+            now = (self.count, stats, [len(peer.kept) for peer in self.peers])
+            stable = 0 if moved or now != before else stable + 1
+            before = now
+        self._lost = self._losses()
+
+    def _something_is_on_its_way(self) -> bool:
+        """What a barrier does not wait for: files that are read, and the system where it is slow to hand bytes over."""
+        for number, peer in enumerate(self.peers):
+            conn = self._conn(number)
+            if conn is not None and conn.pending and peer.reads and not peer.end:
+                return True
+            if conn is not None and conn.connected and not peer.end and ask(peer.sock, termios.TIOCOUTQ):
+                return True
+        if not all(peer.reads for peer in self.peers):
+            return False  # the system holds bytes on either side
+        ended, lost = self._losses()
+        return ended == self._lost[0] and lost > self._lost[1]
+
+    def _restless(self) -> object:
+        conns = {key: (conn.connected, conn.pending) for key, conn in list(self.conns.items())}
+        peers = [(peer.end, peer.reads, ask(peer.sock, termios.TIOCOUTQ)) for peer in self.peers]
+        return conns, peers, self._losses(), self._lost
+
+    def _losses(self) -> tuple[int, int]:
+        """How many ended, and how much of what the engine has written is not at its peers: that may be lost then."""
+        ended = sum(bool(peer.end or peer.broken) for peer in self.peers)
+        ended += sum(not conn.connected for conn in list(self.conns.values()))
+        here = sum(len(peer.kept) + ask(peer.sock, termios.FIONREAD) for peer in self.peers)
+        return ended, self.component.stats().get("bytes_out", 0) - here
+
+    def _look_for_untidy(self) -> None:
+        """Who sent in this step to a connection that is not there, that is paused, or that has begun to end."""
+        for number, peer in enumerate(self.peers):
+            conn = self._conn(number)
+            if peer.sending and (conn is None or not conn.connected or conn.paused):
+                peer.untidy = True
+            peer.sending = bool(peer.out)
+
+    def until(self, happened: Callable[[], object]) -> None:
+        deadline = time.monotonic() + DEADLINE_S
+        while not happened():
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"step {self.step}: {happened}")
+            for peer in self.peers:
+                peer.pump()
+            self.barrier.cross()
+
+    def _peer(self, number: int) -> Peer | None:
+        """None: it has left, or a smaller script has it no more."""
+        return self.peers[number] if number < len(self.peers) and self.peers[number].sock.fileno() >= 0 else None
+
+    def _conn(self, number: int) -> wawo.Connection | None:
+        return self.conns.get(self._name(number)) if number < len(self.peers) else None
+
+    def _name(self, number: int) -> str:
+        return f"peer {number}" if self.script["role"] == "agent" else self.peers[number].name
+
+    # ---- steps ----
+
+    def _step_connect(self, at_once: bool) -> None:
+        number = len(self.peers)
+        if self.script["role"] == "agent":
+            self._dial_open(number)
+        else:
+            self._dial_in()
+        peer = self.peers[-1]
+        if peer.sock.fileno() >= 0:
+            peer.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            peer.sock.setblocking(False)
+        if at_once and not peer.end:
+            peer.out += self.shape.wire(self.shape.message("E", 10))
+
+    def _dial_in(self) -> None:
+        """Each from an address of its own, for a port may soon be taken again; where they count, three share one."""
+        sock = socket.socket()
+        number = len(self.peers) + 1
+        if "max_connections_per_address" in self.script["options"]:
+            number = -(-number // 3)
+        sock.bind((f"127.0.1.{number}", 0))
+        self.peers.append(Peer(sock))
+        self.peers[-1].name = "from {}:{}".format(*sock.getsockname())
+        try:
+            sock.connect(self.component.address)
+        except ConnectionResetError:  # they were fast
+            self.peers[-1].end = "reset"
+
+    def _dial_open(self, number: int) -> None:
+        door = socket.create_server(("127.0.0.1", 0))
+        self.doors.append(door)
+        door.settimeout(DEADLINE_S)
+        key = f"peer {number}"
+        answer = attempt(self.component.connect, *door.getsockname(), extra=key)
+        if isinstance(answer, str):
+            self.log(key, "refused", answer)
+            self.peers.append(Peer(socket.socket()))
+            self.peers[-1].close("refused")
+            return
+        assert isinstance(answer, wawo.Connection)
+        self.conns[key] = answer
+        sock, _ = door.accept()
+        sock.setblocking(False)
+        self.peers.append(Peer(sock))
+        self.until(lambda: answer.local_address is not None)
+
+    def _step_dial(self, target: str) -> None:
+        """Somewhere where nobody is."""
+        self.dials += 1
+        key = f"dial {self.dials}"
+        taken = socket.socket()  # bound, and nobody listens
+        taken.bind(("127.0.0.1", 0))
+        self.doors.append(taken)
+        port = taken.getsockname()[1]
+        places: dict[str, tuple[tuple[Any, ...], dict[str, Any]]] = {
+            "refused": (("127.0.0.1", port), {}),
+            "no name": (("no such host", 1), {}),
+            "no path": (("unix:/no/such/socket",), {}),
+            "wrong family": (("127.0.0.1", port), {"local_address": ("::1", 0)}),
+        }
+        where, more = places[target]
+        answer = attempt(self.component.connect, *where, extra=key, **more)
+        if isinstance(answer, str):
+            self.log(key, "refused", answer)
+            return
+        self.until(lambda: any(entry[1] == "OnClose" for entry in self.told.get(key, [])))
+
+    def _step_send(self, number: int, messages: list[tuple[str, int]], pieces: int, apart: bool) -> None:
+        peer = self._peer(number)
+        if peer is None:
+            return
+        wire = b"".join(self.shape.wire(self.shape.message(command, size)) for command, size in messages)
+        size = max(1, -(-len(wire) // pieces))
+        for at in range(0, len(wire), size):
+            peer.out += wire[at : at + size]
+            peer.pump()
+            if apart:
+                self.settle()
+
+    def _step_bytes(self, number: int, text: str) -> None:
+        if peer := self._peer(number):
+            peer.out += text.encode("latin-1")
+
+    def _step_finish(self, number: int) -> None:
+        if peer := self._peer(number):
+            peer.finishing = True
+
+    def _step_reset(self, number: int) -> None:
+        if peer := self._peer(number):
+            peer.close("reset", reset=True)
+
+    def _step_close(self, number: int) -> None:
+        if peer := self._peer(number):
+            peer.close("closed")
+
+    def _step_stop_reading(self, number: int) -> None:
+        if peer := self._peer(number):
+            peer.reads = False
+
+    def _step_read(self, number: int) -> None:
+        if peer := self._peer(number):
+            peer.reads = True
+
+    def _step_outside(self, number: int, name: str, choice: int) -> None:
+        """From this thread, which is none of the engine's."""
+        conn = self._conn(number)
+        if conn is None:
+            return
+        key = self._name(number)
+        message = self.shape.message("o", (1, 50, 2000, 60_000)[choice])
+        if name == "send_packets":
+            answer = attempt(conn.send_packets, [message[:1], message[1:]])
+        elif name == "send_file":
+            self.reactions.send_file(key, conn)
+            return
+        elif name == "disconnect":
+            answer = attempt(self.component.disconnect, conn.id)
+        elif name == "look":
+            answer = [self.component.connection(conn.id) is conn, conn.connected, conn.paused, repr(conn.error)]
+        elif name == "too_big":
+            answer = attempt(conn.send, filler(20 * MIB) + b"<<>>\r\n;")
+        elif name == "send_by_id":
+            answer = attempt(self.component.send, conn.id, message)
+        elif name == "send_nothing":
+            answer = attempt(conn.send, b"")
+        else:
+            answer = attempt(getattr(conn, name), *([message] if name == "send" else []))
+        self.log(key, "outside", name, answer)
+
+    def _step_broadcast(self, size: int, to: list[int] | None, slow: str) -> None:
+        message = self.shape.message("b", size)
+        chosen = None if to is None else [conn for number in to if (conn := self._conn(number)) is not None]
+        self.log("component", "broadcast", attempt(self.component.broadcast, message, chosen, slow))
+
+    def _step_stop(self) -> None:
+        self.component.stop()
+
+    def _step_disconnect_all(self) -> None:
+        self.log("component", "disconnected", self.component.disconnect_long(0))
+        for peer in self.peers:
+            peer.reads = True
+        self.settle()
+        self._everybody_leaves(lambda: self.component.count == 0 and all(peer.end for peer in self.peers))
+        self._step_stop()
+
+    def _step_drain(self) -> None:
+        """A stop that lets them finish; then they do."""
+        stopper = threading.Thread(target=self.component.stop, kwargs={"drain": DEADLINE_S})
+        stopper.start()
+        self.settle()
+        for peer in self.peers:
+            peer.reads = True
+        self.settle()
+        self._everybody_leaves(lambda: not stopper.is_alive())
+        stopper.join(DEADLINE_S)
+
+    def _everybody_leaves(self, all_gone: Callable[[], bool]) -> None:
+        """Each with a FIN; who is paused has to be resumed to hear of it."""
+        for peer in self.peers:
+            peer.finishing = True
+        self.settle()
+
+        def gone() -> bool:
+            for conn in list(self.conns.values()):
+                conn.resume()
+            return all_gone()
+
+        self.until(gone)
+
+    # ---- the result ----
+
+    def result(self) -> dict[str, Any]:
+        for number, peer in enumerate(self.peers):
+            peer.untidy |= self._name(number) not in self.told
+        names = {self._name(number): f"peer {number}" for number in range(len(self.peers))}
+        told = {names.get(key, key): entries for key, entries in self.told.items()}
+        assert not any(key.startswith("from") for key in told), told.keys()
+        stats = {name: value for name, value in self.component.stats().items() if name != "loops"}
+        return {
+            "told": {key: joined(entries, self.shape.cuts) for key, entries in sorted(told.items())},
+            "taken": {names.get(key, key): size for key, size in self.taken.items()},
+            "peers": [[peer.end, digest(bytes(peer.kept)), peer.untidy] for peer in self.peers],
+            "stats": stats,
+        }
