@@ -65,7 +65,8 @@ def main() -> int:
             for number in range(asked.connections):
                 agent.connect(asked.host, asked.port, extra=Talk(number, asked.size, asked.messages))
             for _ in range(asked.connections):
-                many.finished.acquire()
+                while not many.finished.acquire(timeout=0.5):  # in slices: a Ctrl-C just before a sleep would be missed
+                    pass
         except KeyboardInterrupt:
             print("interrupted")
         held, seconds = sum(conn.connected for conn in agent.connections()), time.perf_counter() - began

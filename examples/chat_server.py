@@ -67,8 +67,8 @@ def main() -> None:
     chat = Chat(asked.slow)
     with chat.server as server:
         server.start(asked.host, asked.port)
-        print(f"listening on {server.address[0]} port {server.address[1]}", flush=True)
         try:
+            print(f"listening on {server.address[0]} port {server.address[1]}", flush=True)
             server.wait()
         except KeyboardInterrupt:
             print(f"{server.stats()['accepts']} came, {server.stats()['broadcasts_skipped']} lines skipped")

@@ -60,9 +60,9 @@ def main() -> None:
     inbox, world = Inbox(), World()
     with wawo.TcpServer(inbox, framing=wawo.Delimited(b"\n", max_size=64)) as server:
         server.start(asked.host, asked.port)
-        print(f"listening on {server.address[0]} port {server.address[1]}", flush=True)
         due = time.monotonic()
         try:
+            print(f"listening on {server.address[0]} port {server.address[1]}", flush=True)
             while True:
                 world.tick(inbox)
                 snapshot = {"tick": world.ticks, "players": world.players}

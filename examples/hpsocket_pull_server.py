@@ -63,17 +63,17 @@ def main() -> int:
         server.start(asked.host, asked.port)
     except wawo.StartError as error:
         parser.exit(1, f"{error.message}\n")
-    print(f"listening on {server.address[0]} port {server.address[1]}", flush=True)
     # wait for exit
     try:
-        listener.enough.wait()
+        print(f"listening on {server.address[0]} port {server.address[1]}", flush=True)
+        while not listener.enough.wait(0.5):  # in slices: a Ctrl-C just before the thread sleeps would be missed
+            pass
     except KeyboardInterrupt:
         print()
     # 6. Stop component object (optional there; here one that is dropped while it runs stops too, with a warning)
     server.stop()
     return 0
-    # 7. Destroy component object: Python does, with the last reference to it
-    # 8. Destroy listener object: the same
+    # 7. Destroy component object, 8. Destroy listener object: Python does, with the last reference to each
 
 
 if __name__ == "__main__":

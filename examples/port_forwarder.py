@@ -58,8 +58,9 @@ def main() -> None:
     with forwarder.agent, forwarder.server:
         forwarder.agent.start()
         forwarder.server.start(asked.host, asked.port)
-        print(f"forwarding {forwarder.server.address[0]} port {forwarder.server.address[1]} to {asked.to}", flush=True)
+        address = forwarder.server.address
         try:
+            print(f"forwarding {address[0]} port {address[1]} to {asked.to}", flush=True)
             forwarder.server.wait()
         except KeyboardInterrupt:
             print(f"{forwarder.server.stats()['accepts']} connections, {forwarder.forwarded} bytes forwarded")
