@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -104,7 +105,8 @@ def test_what_else_may_be_missing(sources: Path, tmp_path: Path) -> None:
     assert line.endswith(HINT)
     headless = tmp_path / "bin"
     headless.mkdir()
-    for name in ("cc", "gcc", "clang"):
+    ours = sysconfig.get_config_var("CC").split()[0]  # x86_64-linux-gnu-gcc, say
+    for name in {"cc", "gcc", "clang", Path(ours).name}:
         (headless / name).write_text("#!/bin/sh\nexit 1\n")
         (headless / name).chmod(0o755)
     (line,) = said(setup_with(sources, "", "build", PATH=f"{headless}{os.pathsep}{path}"))
