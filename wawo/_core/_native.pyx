@@ -74,7 +74,7 @@ cdef inline Seat *seat_of(const wawo_event *e) noexcept:
 
 
 cdef void report(Endpoint ep, Seat *seat, object subject, object error, str where) noexcept:
-    """A callback raised: OnException of the seat hears of it, for that ends the connection; without one only the log."""
+    """A callback raised: OnException of the seat hears of it, as that ends the connection; without one only the log."""
     try:
         try:
             if seat != NULL and seat.on_exception != NULL:
