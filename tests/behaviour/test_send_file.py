@@ -20,22 +20,6 @@ KIB = 1024
 MIB = 1024 * KIB
 
 
-@pytest.fixture
-def file(tmp_path: Path) -> Path:
-    """A file of 300,000 bytes; its content is ``pattern(300_000)``."""
-    path = tmp_path / "file"
-    path.write_bytes(pattern(300_000))
-    return path
-
-
-@pytest.fixture
-def large(tmp_path: Path) -> Path:
-    """More than the buffers of both sides hold."""
-    path = tmp_path / "large"
-    path.write_bytes(pattern(24 * MIB))
-    return path
-
-
 # ---- what arrives ----
 
 
@@ -261,4 +245,4 @@ def test_from_many_threads(backend: str, file: Path) -> None:
         for sender in senders:
             sender.join(DEADLINE_S)
         assert following == [each] * threads
-        assert open_files(file) == 0
+        eventually(lambda: open_files(file) == 0)  # the last byte may be read before its loop lets go

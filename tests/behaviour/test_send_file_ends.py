@@ -21,22 +21,6 @@ KIB = 1024
 MIB = 1024 * KIB
 
 
-@pytest.fixture
-def file(tmp_path: Path) -> Path:
-    """A file of 300,000 bytes; its content is ``pattern(300_000)``."""
-    path = tmp_path / "file"
-    path.write_bytes(pattern(300_000))
-    return path
-
-
-@pytest.fixture
-def large(tmp_path: Path) -> Path:
-    """More than the buffers of both sides hold."""
-    path = tmp_path / "large"
-    path.write_bytes(pattern(24 * MIB))
-    return path
-
-
 # ---- what cannot be sent ----
 
 
