@@ -72,6 +72,16 @@ cdef Py_ssize_t cast(Endpoint endpoint, const void *data, size_t size, Ids ids, 
     return accepted
 
 
+cdef int contiguous(data, Py_buffer *buffer) except -1:
+    """The bytes of data in one piece: those that do not lie so are copied."""
+    try:
+        return PyObject_GetBuffer(data, buffer, PyBUF_SIMPLE)
+    except BufferError:
+        return PyObject_GetBuffer(bytes(data), buffer, PyBUF_SIMPLE)
+    except TypeError:
+        raise TypeError(f"broadcast() takes a bytes-like object, not {type(data).__name__}") from None
+
+
 def broadcast(Endpoint endpoint, data, to, bint evict):
     """How many connections accepted data. Without an endpoint only the arguments are checked."""
     cdef Py_buffer buffer
@@ -80,22 +90,12 @@ def broadcast(Endpoint endpoint, data, to, bint evict):
         raise TypeError("broadcast() takes a bytes-like object, not str: encode it first, as in text.encode()")
     if endpoint is not None and endpoint.protocol is not None:
         data = endpoint.protocol().encode(data)
-    try:
-        PyObject_GetBuffer(data, &buffer, PyBUF_SIMPLE)
-    except BufferError:
-        return broadcast_contiguous(endpoint, bytes(data), to, evict)
-    except TypeError:
-        raise TypeError(f"broadcast() takes a bytes-like object, not {type(data).__name__}") from None
+    contiguous(data, &buffer)
     try:
         ids = None if to is None else ids_of(endpoint, to)
         return 0 if endpoint is None else cast(endpoint, buffer.buf, <size_t>buffer.len, ids, evict)
     finally:
         PyBuffer_Release(&buffer)
-
-
-cdef broadcast_contiguous(Endpoint endpoint, bytes data, to, bint evict):
-    cdef Ids ids = None if to is None else ids_of(endpoint, to)
-    return 0 if endpoint is None else cast(endpoint, <const char *>data, <size_t>len(data), ids, evict)
 
 
 def disconnect(Endpoint endpoint not None, double seconds, bint silent):

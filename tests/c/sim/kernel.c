@@ -218,17 +218,6 @@ void kernel_close(int pipe, int side)
     p->half[side].fin = true;
 }
 
-bool kernel_quiet(int pipe)
-{
-    const struct half *h = pipes[pipe].half;
-    int k;
-
-    for (k = 0; k < 2; k++)
-        if (!pipes[pipe].side[1 - k].reset && (h[k].arrived < h[k].sent || h[k].fin != h[k].fin_arrived || h[k].reset))
-            return false;
-    return true;
-}
-
 /* Side `side` hears of a reset: what it sent and did not arrive is lost. */
 static void reset_side(struct stream *p, int side)
 {

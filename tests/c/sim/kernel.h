@@ -79,8 +79,6 @@ size_t kernel_write(int pipe, int side, const void *bytes, size_t len);
 ptrdiff_t kernel_read(int pipe, int side, size_t max);
 void kernel_shutdown(int pipe, int side);
 void kernel_close(int pipe, int side);
-/* The peer will not see more than this: all has arrived that ever will. */
-bool kernel_quiet(int pipe);
 
 /* A file of `size` bytes that says it has `claimed`; its bytes are file_byte of the offset. -1: no more. */
 int kernel_file(uint64_t size);

@@ -17,6 +17,7 @@ struct wawo_histogram {
     uint64_t count[WAWO_HISTOGRAM_BUCKETS];
 };
 
+/* Empty. */
 void wawo_histogram_init(struct wawo_histogram *h);
 
 /* Values below WAWO_HISTOGRAM_STEPS have a bucket each; above, `shift` bits of a value are lost. */

@@ -26,6 +26,7 @@ struct wawo_sock {
     struct wawo_ring out; /* bytes that wait for the kernel, in wire form */
 };
 
+/* No id, no descriptor, an empty ring. */
 void wawo_sock_init(struct wawo_sock *s, enum wawo_sock_kind kind);
 
 enum { WAWO_ID_SLOT_BITS = 24, WAWO_ID_LOOP_BITS = 8 };
@@ -57,6 +58,7 @@ struct wawo_table {
     size_t used;
 };
 
+/* Empty, of this loop; fini gives the segments back when no thread asks any more. */
 void wawo_table_init(struct wawo_table *t, unsigned loop);
 void wawo_table_fini(struct wawo_table *t);
 /* A new id that finds nothing yet; 0: out of slots or memory. Any thread. */

@@ -20,6 +20,7 @@ struct wawo_wheel {
     struct wawo_list slot[WAWO_WHEEL_LEVELS][WAWO_WHEEL_SLOTS];
 };
 
+/* Both without anything pending. A timer is embedded in what it serves. */
 void wawo_wheel_init(struct wawo_wheel *w, int64_t now_ns);
 void wawo_timer_init(struct wawo_timer *t, void (*fire)(struct wawo_timer *t));
 static inline bool wawo_timer_pending(const struct wawo_timer *t)

@@ -68,6 +68,7 @@ struct wawo_run {
     const uint8_t *tail;
     size_t tail_len;
 };
+/* WAWO_ENOBUFS or WAWO_ENOMEM: nothing was appended. */
 int wawo_ring_copy_run(struct wawo_ring *r, struct wawo_heap *h, const struct wawo_run *m, bool own);
 /* Writes a message for many rings: in the shared chunk behind what is there, or in a block of its own. Where it lies, and
  * in which chunk, with a reference that is the caller's; NULL: no memory. */

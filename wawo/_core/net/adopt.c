@@ -85,17 +85,6 @@ int wawo_endpoint_adopt(struct wawo_endpoint *e, int fd, void (*made)(struct waw
     if (s != NULL)
         a = wawo_alloc(sizeof *a);
     if (a != NULL)
-        s->id = wawo_table_open(&loop->table);
-    if (a == NULL || s->id == 0) {
-        wawo_free(a);
-        if (s != NULL)
-            wawo_share_drop(s);
-        wawo_endpoint_cancel_booking(b);
-        return WAWO_ENOMEM;
-    }
-    *a = (struct adoption){.call = {.run = adoption_run}, .branch = b, .share = s, .fd = fd};
-    made(s, arg); /* our reference is the adoption's from here on */
-    wawo_table_publish(&loop->table, s->id, s);
-    WAWO_CHECK(wawo_loop_post(loop, &a->call)); /* an endpoint's loops outlive it */
-    return 0;
+        *a = (struct adoption){.call = {.run = adoption_run}, .branch = b, .share = s, .fd = fd};
+    return wawo_endpoint_announce(b, s, a, a != NULL ? &a->call : NULL, made, arg);
 }

@@ -238,14 +238,19 @@ void wawo_conn_end(struct wawo_conn *c, enum wawo_operation op, int error)
     end(c, op, error, false);
 }
 
-/* Looks again after close_timeout. */
-static void watch_progress(struct wawo_conn *c)
+/* Looks again after close_timeout whether there is less than what was last seen in the kernel. */
+static void watch_on(struct wawo_conn *c)
 {
     struct wawo_net *net = wawo_net_of(c);
 
     c->moved = false;
-    c->unacknowledged = wawo_os_unacknowledged(c->sock.fd);
     wawo_timer_set(&net->loop->wheel, &c->timer, net->loop->now_ns + c->branch->endpoint->options.close_timeout_ns);
+}
+
+static void watch_progress(struct wawo_conn *c)
+{
+    (void)wawo_conn_acknowledged(c);
+    watch_on(c);
 }
 
 static void begin_close(struct wawo_conn *c, enum wawo_operation op, int error)
@@ -279,11 +284,11 @@ void wawo_conn_close(struct wawo_conn *c, enum wawo_operation op, int error)
 /* A slow receiver may take its time, a stuck one may not: whether the kernel or the peer took anything since. The
  * kernel's own buffer may hold megabytes, so it takes nothing more for long while the peer reads on. And it is not the
  * peer's fault when a file waits for its disk. */
-static bool progressed(const struct wawo_conn *c)
+static bool progressed(struct wawo_conn *c)
 {
-    int left = wawo_os_unacknowledged(c->sock.fd);
+    bool fewer = wawo_conn_acknowledged(c);
 
-    return c->moved || (left > 0 && left < c->unacknowledged) || c->sock.reading;
+    return c->moved || fewer || c->sock.reading;
 }
 
 static void timer_fired(struct wawo_timer *t)
@@ -299,7 +304,7 @@ static void timer_fired(struct wawo_timer *t)
     else if (c->state != WAWO_CONN_FLUSHING && c->state != WAWO_CONN_LINGERING)
         return;
     else if (progressed(c))
-        watch_progress(c);
+        watch_on(c);
     else if (c->state == WAWO_CONN_FLUSHING)
         wawo_conn_abort(c, WAWO_OP_CLOSE, ETIMEDOUT);
     else

@@ -60,7 +60,7 @@ struct wawo_conn {
     bool mute : 1;                 /* its end is not told either */
     bool taken : 1;                /* open: the kernel took output that had to wait since the timer was set */
     int16_t broken;                /* its stream is malformed: the errno to close with after the batch */
-    int32_t unacknowledged;        /* closing: bytes in the kernel when the timer was set */
+    int32_t unacknowledged;        /* bytes in the kernel when wawo_conn_acknowledged last asked */
     struct wawo_list link;         /* in the branch */
     struct wawo_list starving;     /* waits for chunks */
     struct wawo_timer timer;       /* connecting, preamble: its limit; open: idle_timeout; closing: close_timeout */
@@ -93,8 +93,11 @@ void wawo_conn_wanted(struct wawo_conn *c, uint32_t wants);
 void wawo_conn_done(struct wawo_conn *c, struct wawo_done *d);
 /* Once after each batch for each dirty connection: flushes, resumes, notices the end of the stream. */
 void wawo_conn_settle(struct wawo_conn *c);
+
 /* ---- limits in time: conn_time.c ---- */
 
+/* Asks the kernel what the peer has not acknowledged yet: true when there is some, but less than when last asked. */
+bool wawo_conn_acknowledged(struct wawo_conn *c);
 /* It is established, or receives again: from now on silence counts. */
 void wawo_conn_watch_silence(struct wawo_conn *c);
 /* Its timer fired while it was open: ends it, or looks again later. */

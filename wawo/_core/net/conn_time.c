@@ -7,6 +7,14 @@
 #include "../base/atomic.h"
 #include "net.h"
 
+bool wawo_conn_acknowledged(struct wawo_conn *c)
+{
+    int left = wawo_os_unacknowledged(c->sock.fd), before = c->unacknowledged;
+
+    c->unacknowledged = left;
+    return left > 0 && left < before;
+}
+
 /* ---- silence ---- */
 
 void wawo_conn_watch_silence(struct wawo_conn *c)
@@ -23,13 +31,12 @@ void wawo_conn_watch_silence(struct wawo_conn *c)
  * or was just now, is not the peer's fault: all that it was sent it has. */
 static bool takes_output(struct wawo_conn *c)
 {
-    int left, before = c->unacknowledged;
+    bool fewer;
 
     if (c->sock.out.head == NULL || c->sock.reading)
         return c->sock.reading || c->taken;
-    left = wawo_os_unacknowledged(c->sock.fd);
-    c->unacknowledged = left;
-    return c->taken || left == 0 || (left > 0 && left < before);
+    fewer = wawo_conn_acknowledged(c);
+    return c->taken || fewer || c->unacknowledged == 0;
 }
 
 /* When it will have been silent for too long, as far as is known. Nobody hears what a paused one is sent; one that is

@@ -247,6 +247,35 @@ int wawo_endpoint_listen(struct wawo_endpoint *e, int fd, int loop)
     return err;
 }
 
+/* The booking came to nothing before its loop knew of it. */
+static void cancel_booking(struct wawo_branch *b)
+{
+    wawo_sub(&b->endpoint->count, 1);
+    wawo_sub(&b->net->loop->load, 1);
+    wawo_sub(&b->assigned, 1);
+    post_look(b); /* a stop may wait for this one */
+}
+
+int wawo_endpoint_announce(struct wawo_branch *b, struct wawo_share *s, void *block, struct wawo_call *call,
+                           void (*made)(struct wawo_share *s, void *arg), void *arg)
+{
+    struct wawo_loop *loop = b->net->loop;
+
+    if (block != NULL)
+        s->id = wawo_table_open(&loop->table);
+    if (block == NULL || s->id == 0) {
+        wawo_free(block);
+        if (s != NULL)
+            wawo_share_drop(s);
+        cancel_booking(b);
+        return WAWO_ENOMEM;
+    }
+    made(s, arg); /* our reference is the call's from here on */
+    wawo_table_publish(&loop->table, s->id, s);
+    WAWO_CHECK(wawo_loop_post(loop, call)); /* an endpoint's loops outlive it */
+    return 0;
+}
+
 int wawo_endpoint_connect(struct wawo_endpoint *e, const char *host, uint16_t port, const char *local,
                           uint16_t local_port, int64_t timeout_ns, void (*made)(struct wawo_share *s, void *arg),
                           void *arg)
@@ -270,19 +299,7 @@ int wawo_endpoint_connect(struct wawo_endpoint *e, const char *host, uint16_t po
     s = wawo_share_new(loop, e);
     if (s != NULL)
         r = wawo_dial_request_new(b, s, host, port, &from, timeout_ns);
-    if (r != NULL)
-        s->id = wawo_table_open(&loop->table);
-    if (r == NULL || s->id == 0) {
-        wawo_free(r);
-        if (s != NULL)
-            wawo_share_drop(s);
-        wawo_endpoint_cancel_booking(b);
-        return WAWO_ENOMEM;
-    }
-    made(s, arg); /* our reference is the request's from here on */
-    wawo_table_publish(&loop->table, s->id, s);
-    WAWO_CHECK(wawo_loop_post(loop, &r->call)); /* an endpoint's loops outlive it */
-    return 0;
+    return wawo_endpoint_announce(b, s, r, r != NULL ? &r->call : NULL, made, arg);
 }
 
 /* ---- stopping ---- */
@@ -359,14 +376,6 @@ static void post_look(struct wawo_branch *b)
     wawo_add(&b->endpoint->refs, 1); /* the call's */
     if (!wawo_loop_post(b->net->loop, &b->look))
         endpoint_unref(b->endpoint);
-}
-
-void wawo_endpoint_cancel_booking(struct wawo_branch *b)
-{
-    wawo_sub(&b->endpoint->count, 1);
-    wawo_sub(&b->net->loop->load, 1);
-    wawo_sub(&b->assigned, 1);
-    post_look(b); /* a stop may wait for this one */
 }
 
 void wawo_endpoint_stop(struct wawo_endpoint *e, int64_t drain_ns)

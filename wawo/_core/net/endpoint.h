@@ -95,8 +95,11 @@ bool wawo_endpoint_over(struct wawo_endpoint *e);
 void wawo_branch_unbook(struct wawo_branch *b);
 /* The same for what is assigned but no connection: a listener. Loop. */
 void wawo_branch_unlist(struct wawo_branch *b);
-/* The booking came to nothing before its loop knew of it. Any thread. */
-void wawo_endpoint_cancel_booking(struct wawo_branch *b);
+/* A booked connection that its loop has not heard of: gives `s` an id, calls made(s, arg), lets it be found and posts
+ * `call`, which stands in `block` and has the caller's reference of the share from then on. A NULL `block`, which may be
+ * given with a NULL share, or no id: WAWO_ENOMEM, and block, share and booking are given back. Any thread. */
+int wawo_endpoint_announce(struct wawo_branch *b, struct wawo_share *s, void *block, struct wawo_call *call,
+                           void (*made)(struct wawo_share *s, void *arg), void *arg);
 /* Bytes accepted (positive) or gone (negative) on this branch. Loop. */
 void wawo_branch_account(struct wawo_branch *b, int64_t bytes);
 /* All bytes accepted in the endpoint, as far as known. */
