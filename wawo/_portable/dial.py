@@ -77,6 +77,7 @@ class Dial:
         while self._attempts:
             self._attempts.pop().give_up()
         self._link.loop.timers.cancel(self._stagger)
+        del self._stagger  # it refers to this
         self._link.dial = None
 
     def _fail(self, error: int) -> None:

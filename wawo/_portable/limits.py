@@ -87,6 +87,7 @@ class Rate:
 
     def close(self) -> None:
         self._link.loop.timers.cancel(self._timer)
+        del self._timer  # it refers to this
 
     def _fire(self) -> None:
         self._link.inlet.unpause(PAUSE_RATE)

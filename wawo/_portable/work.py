@@ -5,8 +5,8 @@ from __future__ import annotations
 import _thread
 import errno
 import threading
-from collections import deque
 from collections.abc import Callable
+from queue import SimpleQueue
 
 from .system import name_thread, signals_blocked
 from .words import told
@@ -21,34 +21,32 @@ class _Pool:
         self.forked()
 
     def forked(self) -> None:
+        """In the child after a fork: the threads are the parent's."""
         self._lock = threading.RLock()
-        self._jobs: deque[Callable[[], None]] = deque()
-        self._ready = threading.Semaphore(0)
+        self._jobs: SimpleQueue[Callable[[], None]] = SimpleQueue()  # reentrant, as the lock is
         self._threads = self._idle = 0
 
     def submit(self, job: Callable[[], None]) -> None:
         """Have it done; OSError when there is no thread and none can be started. Any thread."""
         with self._lock:
-            if self._idle <= len(self._jobs) and self._threads < _MOST:
+            if self._idle <= self._jobs.qsize() and self._threads < _MOST:
                 try:
                     with signals_blocked():
                         _thread.start_new_thread(self._work, ())
                     self._threads += 1
                 except RuntimeError as error:
-                    if self._threads == 0:
+                    if self._threads == 0:  # else a busy one will come to it
                         raise OSError(errno.EAGAIN, str(error)) from None
-            self._jobs.append(job)
-        self._ready.release()
+            self._jobs.put(job)
 
     def _work(self) -> None:
         name_thread("wawo-work")
         while True:
             with self._lock:
                 self._idle += 1
-            self._ready.acquire()
+            job = self._jobs.get()
             with self._lock:
                 self._idle -= 1
-                job = self._jobs.popleft()
             try:
                 job()
             except BaseException as error:

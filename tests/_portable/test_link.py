@@ -1,0 +1,52 @@
+"""What is left of a connection that has ended: nothing, and at once."""
+
+from __future__ import annotations
+
+import pytest
+from peers import DEADLINE_S, run_program
+
+# Garbage is what only the collector frees: with many short connections it would be a lot before it comes.
+GARBAGE = """
+import gc, socket, sys, threading, wawo
+ended = threading.Semaphore(0)
+class Both(wawo.Listener):
+    def OnReceive(self, conn, data):
+        if conn.component is server:
+            conn.pause()
+            conn.send(data)
+            conn.resume()
+        else:
+            conn.close()
+    def OnConnect(self, conn):
+        conn.send(b"hello")
+    def OnClose(self, conn, operation, error):
+        ended.release()
+server = wawo.TcpServer(Both(), framing=wawo.LengthPrefixed(), idle_timeout=50.0, receive_rate=1 << 20)
+agent = wawo.TcpAgent(Both(), framing=wawo.LengthPrefixed())
+with server, agent:
+    server.start("127.0.0.1", 0)
+    agent.start()
+    def visit(host):
+        agent.connect(host, server.address[1])
+        for _ in range(2):
+            assert ended.acquire(timeout=10)
+    for _ in range(10):
+        visit("127.0.0.1")
+    while server.count or agent.count:
+        pass
+    gc.collect()
+    gc.disable()
+    for number in range(100):
+        visit("127.0.0.1" if number % 2 else "localhost")
+    while server.count or agent.count:
+        pass
+    gc.set_debug(gc.DEBUG_SAVEALL)
+    gc.collect()
+    print([type(one).__name__ for one in gc.garbage if type(one).__module__.startswith("wawo")])
+"""
+
+
+def test_an_ended_connection_is_no_garbage(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WAWO_ENGINE", "portable")
+    done = run_program(GARBAGE, seconds=DEADLINE_S)
+    assert (done.stdout, done.stderr) == ("[]\n", "")
