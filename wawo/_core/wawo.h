@@ -243,7 +243,8 @@ uint64_t wawo_share_id(const struct wawo_share *s);
 /* The number of its loop among the threads. */
 unsigned wawo_share_loop(const struct wawo_share *s);
 /* One pointer for the binding, emptied by take_user on the loop. set_user keeps the first one and returns what is there
- * now, NULL once the connection is closed. `found` is called under the lock with what is returned. */
+ * now; NULL once the connection is closed, on its loop no sooner than take_user. `found` is called under the lock with
+ * what is returned. */
 void *wawo_share_user(struct wawo_share *s);
 void *wawo_share_set_user(struct wawo_share *s, void *user, void (*found)(void *user));
 void *wawo_share_find_user(struct wawo_share *s, void (*found)(void *user));

@@ -58,10 +58,8 @@ static struct actor *actor_of(struct party *p, const struct wawo_event *e)
     if (a != NULL || e->kind == WAWO_ON_CLOSE)
         return a;
     a = actor_new(p, e->share);
-    if (wawo_share_set_user(e->share, a, no_found) == a)
-        return a;
-    a->closed = true; /* before it was shown: only its CLOSE comes */
-    return NULL;
+    SIM_CHECK(wawo_share_set_user(e->share, a, no_found) == a);
+    return a;
 }
 
 /* ---- answers ---- */
@@ -161,6 +159,7 @@ static void finish(struct actor *a, const struct wawo_event *e)
                  pipes[a->pipe].side[a->side].lost);
     SIM_CHECK(!wawo_share_connected(a->share));
     SIM_CHECK(wawo_share_take_user(a->share) == a);
+    SIM_CHECK(wawo_share_set_user(a->share, a, no_found) == NULL);
     SIM_CHECK(wawo_share_send(a->share, "late", 4) == 0);
     a->closed = a->told = true;
 }
@@ -179,8 +178,8 @@ static void handle(struct party *p, const struct wawo_event *e)
     if (e->kind != WAWO_ON_CLOSE && !wawo_event_due(e))
         return;
     a = actor_of(p, e);
-    if (a == NULL) {
-        SIM_CHECK(e->kind == WAWO_ON_CLOSE || e->kind == WAWO_ON_ACCEPT || e->kind == WAWO_ON_CONNECT);
+    if (a == NULL) { /* the end of one that was never shown */
+        SIM_CHECK(e->kind == WAWO_ON_CLOSE);
         return;
     }
     SIM_CHECK(!a->closed && a->party == p);

@@ -650,8 +650,9 @@ void *wawo_share_find_user(struct wawo_share *s, void (*found)(void *user))
 void *wawo_share_set_user(struct wawo_share *s, void *user, void (*found)(void *user))
 {
     lock_posts(s);
-    if (s->state == WAWO_SHARE_CLOSED)
-        user = NULL; /* its CLOSE event is gone or under way: nobody would empty it */
+    /* Closed: its CLOSE event empties it, if that is still to come, which only its loop can tell. */
+    if (s->state == WAWO_SHARE_CLOSED && (s->parted || !wawo_loop_here(s->loop) || s->conn == NULL))
+        user = NULL;
     else if (s->user == NULL)
         wawo_store(&s->user, user);
     else
@@ -669,6 +670,7 @@ void *wawo_share_take_user(struct wawo_share *s)
     lock_posts(s);
     user = s->user;
     wawo_store(&s->user, NULL);
+    s->parted = true;
     unlock_posts(s);
     return user;
 }

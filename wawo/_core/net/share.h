@@ -55,6 +55,7 @@ struct wawo_share {
     int32_t error, gai;                  /* how it ended; atomic */
     uint8_t operation;                   /* atomic */
     uint8_t fault;                       /* enum wawo_proxy_fault; written before anybody else has the share */
+    uint8_t parted;                      /* its CLOSE was delivered; under the lock */
     uint8_t over;                        /* a post took what is pending above high water; under the lock */
     struct wawo_addr local, remote;      /* their paths are its own */
 };
