@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import signal
@@ -68,7 +69,9 @@ def test_a_second_signal_ends_it_now(tmp_path: Path) -> None:
             idle.close()
             with connect(port) as last:
                 child.send_signal(signal.SIGTERM)
-                assert last.recv(1) == b""  # the stop has begun
+                with contextlib.suppress(ConnectionResetError):  # it was in the backlog still
+                    assert last.recv(1) == b""
+                # the stop has begun
             child.send_signal(signal.SIGTERM)
             busy.settimeout(DEADLINE_S)
             while busy.recv(100):
