@@ -13,6 +13,15 @@ import wawo
 CLEAN = (wawo.Operation.CLOSE, 0)
 
 
+def test_calls_that_ask_for_an_end_answer_nothing(backend: str) -> None:
+    log = Log()
+    with serving(log, backend) as server, dial(server):
+        log.until_count("OnAccept")
+        conn = log.conn()
+        calls = (conn.pause, conn.resume, conn.flush, conn.shutdown_write, conn.close, conn.abort)
+        assert [call() for call in (*calls, *calls)] == [None] * 12
+
+
 def test_peer_first_everything_is_delivered_and_answered(backend: str) -> None:
     log = Log(OnReceive=echo)
     data = pattern(3_000_000)
