@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import random
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from wawo import _core
 NATIVE, PLAIN, PORTABLE = Engine("native", "epoll"), Engine("native", "poll"), Engine("portable", "epoll")
 PAIRS = {"epoll-poll": (NATIVE, PLAIN), "native-portable": (NATIVE, PORTABLE)}
 FEW = 40  # scripts, where nobody asks for more
+CHUNK = 250
 THREADS = 2  # pairs at a time
 
 pytestmark = [
@@ -51,13 +51,23 @@ def told(engines: tuple[Engine, Engine], folder: Path, seeds: range, stop: threa
     return []
 
 
-@pytest.mark.timeout(1800)
-@pytest.mark.parametrize("name", PAIRS)
-def test_random_scripts(name: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
-    count = request.config.getoption("--scripts", default=None) or FEW
-    count = count if PORTABLE in PAIRS[name] else max(FEW, count // 5)  # the pollers differ in little
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """One test for each CHUNK scripts, so that none takes long."""
+    if "chunk" not in metafunc.fixturenames:
+        return
+    count = metafunc.config.getoption("--scripts", default=None) or FEW
+    chunks = []
+    for name, engines in PAIRS.items():
+        wanted = count if PORTABLE in engines else max(FEW, count // 5)  # the pollers differ in little
+        chunks += [(name, number, min(CHUNK, wanted - number)) for number in range(0, wanted, CHUNK)]
+    metafunc.parametrize("chunk", chunks, ids=[f"{name}-{number}" for name, number, _ in chunks])
+
+
+@pytest.mark.timeout(240)
+def test_random_scripts(chunk: tuple[str, int, int], request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    name, offset, count = chunk
     first = request.config.getoption("--script-seed", default=None)
-    first = random.SystemRandom().randrange(1 << 32) if first is None else first
+    first = random.SystemRandom().randrange(1 << 32) if first is None else first + offset
     wrong: list[str] = []
     stop = threading.Event()
 
@@ -70,14 +80,12 @@ def test_random_scripts(name: str, request: pytest.FixtureRequest, tmp_path: Pat
             wrong.append(repr(error))
             raise
 
-    start = time.monotonic()
     threads = [threading.Thread(target=work, args=(number,)) for number in range(THREADS)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     assert not wrong, "\n".join([f"{name}, seeds from {first}", *wrong])
-    print(f"{name}: {count} scripts from seed {first} agree, {time.monotonic() - start:.0f} s")
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import random
@@ -104,7 +105,7 @@ def compare(a: dict[str, Any], b: dict[str, Any], script: Script) -> Any:
         yield f"failed: {a.get('failed')} | {b.get('failed')}"
         return
     for key in sorted({*a["told"], *b["told"]}):
-        one, other = (_without_last_drain(told.get(key, [])) for told in (a["told"], b["told"]))
+        one, other = (_drains_last(told.get(key, [])) for told in (a["told"], b["told"]))
         for number in range(max(len(one), len(other))):
             left, right = one[number : number + 1], other[number : number + 1]
             if left != right:
@@ -123,13 +124,16 @@ def compare(a: dict[str, Any], b: dict[str, Any], script: Script) -> Any:
             yield f"{key}, sum of OnSend: {a['taken'][key]} | {b['taken'].get(key)}"
 
 
-def _without_last_drain(entries: list[Any]) -> list[Any]:
-    """Freedom: whether the last of a large output had gone when the peer ended the connection that it waited on."""
-    return [
-        entry
-        for entry, following in zip(entries, [*entries[1:], [0, "the end"]], strict=False)
-        if not (entry[1] == "OnDrain" and following[1] == "OnClose")
-    ]
+def _drains_last(entries: list[Any]) -> list[Any]:
+    """Freedom: when in a step the system has taken much output, and whether it had when the connection ended there."""
+    found = []
+    for _, group in itertools.groupby(entries, key=lambda entry: entry[0]):
+        step = list(group)
+        drains = [entry for entry in step if entry[1] == "OnDrain"]
+        found += [entry for entry in step if entry[1] != "OnDrain"]
+        if not any(entry[1] == "OnClose" for entry in step):
+            found += drains[:1]
+    return found
 
 
 def _seen(one: list[Any], other: list[Any]) -> list[Any]:
