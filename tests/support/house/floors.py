@@ -22,6 +22,9 @@ MAY_SEE = {
 # All of C that the binding may see.
 BINDING_SEES = {"wawo.h", "base/err.h", "binding.h", "Python.h"}
 
+# The modules of the binding; each cimports from those before it.
+BINDING = ("c", "_buffers", "_connection", "_endpoint", "_fanout", "_load", "_native")
+
 INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*"([^"]+)"', re.MULTILINE)
 EXTERN = re.compile(r'cdef extern from "<?([^">]+)>?"')
 CIMPORT = re.compile(r"^from (\S+) cimport", re.MULTILINE)
@@ -64,7 +67,14 @@ def binding_sees_one_header(tree: Tree) -> list[str]:
         for module in CIMPORT.findall(tree.text(name)):
             if not re.match(r"\.\w+$|cpython\.|libc\.", module):
                 wrong.append(f"{name} cimports from {module}")
+            elif module[0] == "." and module[1:] not in BINDING[: place(name) + 1]:
+                wrong.append(f"{name} cimports from {module}, which stands above it")
     return wrong
+
+
+def place(name: str) -> int:
+    stem = PurePosixPath(name).stem
+    return BINDING.index(stem) if stem in BINDING else -1
 
 
 def imports(tree: Tree, name: str) -> Iterator[tuple[str, bool]]:
@@ -163,6 +173,11 @@ RULES = {
         binding_sees_one_header,
         {f"{CORE}/_native.pyx": 'cdef extern from "<net/conn.h>" nogil:\n    pass\n'},
         "declares net/conn.h",
+    ),
+    "cimports go down": Rule(
+        binding_sees_one_header,
+        {f"{CORE}/_buffers.pyx": "from ._endpoint cimport Endpoint\n"},
+        "_buffers.pyx cimports from ._endpoint, which stands above it",
     ),
     "imports go down": Rule(
         imports_go_down,

@@ -49,6 +49,24 @@ def functions_are_called_after_their_file(tree: Tree) -> list[str]:
     return wrong
 
 
+def what_stays_in_a_file_is_static(tree: Tree) -> list[str]:
+    """A function that no header declares is static, a static one has no prefix, and a struct is written out."""
+    declared = {word for name in tree.under(CORE, ends=".h") for word in DECLARED.findall(tree.c_code(name))}
+    wrong = []
+    for name in tree.under(CORE, ends=".c"):
+        for function in tree.c_functions(name):
+            where = f"{name}:{function.line}: {function.name}()"
+            if not function.head.startswith("static "):
+                wrong += [f"{where} is in no header, and not static"] if function.name not in declared else []
+            elif function.name.startswith("wawo_"):
+                wrong.append(f"{where} stays in its file, and has a prefix")
+    for name in tree.under(CORE, ends=(".c", ".h")):
+        code = tree.c_code(name)
+        found = re.finditer(r"^typedef (?:struct|enum|union)\b", code, re.MULTILINE)
+        wrong += [f"{name}:{line_of(code, one.start())}: {one[0]}" for one in found]
+    return wrong
+
+
 def headers_say_what_functions_do(tree: Tree) -> list[str]:
     """A comment stands before each declaration, or before the first of a group without an empty line in it."""
     wrong = []
@@ -105,6 +123,15 @@ RULES = {
         functions_are_called_after_their_file,
         {f"{CORE}io/timer.h": "/* x */\nint wawo_wheel_set(int n);\n"},
         "wawo_wheel_set() is called after none of timer",
+    ),
+    "what stays in a file is static": Rule(
+        what_stays_in_a_file_is_static, {f"{CORE}io/a.c": "int turn(void)\n{\n}\n"}, "turn() is in no header"
+    ),
+    "static functions have no prefix": Rule(
+        what_stays_in_a_file_is_static, {f"{CORE}io/a.c": "static int wawo_turn(void)\n{\n}\n"}, "has a prefix"
+    ),
+    "structs are written out": Rule(
+        what_stays_in_a_file_is_static, {f"{CORE}io/a.h": "typedef struct a a_t;\n"}, "a.h:1: typedef struct"
     ),
     "headers say what functions do": Rule(
         headers_say_what_functions_do, {f"{CORE}io/timer.h": "/* F2 */\n\nint wawo_timer_set(int n);\n"}, "no comment"

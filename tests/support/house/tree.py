@@ -41,6 +41,8 @@ def line_of(text: str, at: int) -> int:
 class Tree:
     root: Path
     texts: dict[str, str] = field(default_factory=dict)
+    functions: dict[str, list[Function]] = field(default_factory=dict)
+    modules: dict[str, ast.Module] = field(default_factory=dict)
 
     @cached_property
     def files(self) -> list[str]:
@@ -67,12 +69,18 @@ class Tree:
         return self.texts[key]
 
     def module(self, name: str) -> ast.Module:
-        return ast.parse(self.text(name), name)
+        if name not in self.modules:
+            self.modules[name] = ast.parse(self.text(name), name)
+        return self.modules[name]
 
-    def c_functions(self, name: str) -> Iterator[Function]:
-        code = self.c_code(name)
-        for found in C_FUNCTION.finditer(code):
-            yield Function(name, found["name"], line_of(code, found.start()), found[0].count("\n") + 1, found["head"])
+    def c_functions(self, name: str) -> list[Function]:
+        if name not in self.functions:
+            code = self.c_code(name)
+            self.functions[name] = [
+                Function(name, found["name"], line_of(code, found.start()), found[0].count("\n") + 1, found["head"])
+                for found in C_FUNCTION.finditer(code)
+            ]
+        return self.functions[name]
 
     def cython_functions(self, name: str) -> Iterator[Function]:
         """Each ends before the next line that is indented no deeper."""

@@ -27,6 +27,8 @@ C_KEPT = {
 CODEC = re.compile(r"^FRAMING\((\w+)", re.MULTILINE)
 DECLARED = re.compile(r"^(?!static|typedef|#|return|else)[A-Za-z_][\w \*]*?\b\*?(wawo_\w+)\([^;{]*\);", re.MULTILINE)
 INLINE = re.compile(r"^static (?:inline|wawo_inline) [^;{]*?\b(\w+)\(", re.MULTILINE)
+# The beginning of names that are put together at run time: getattr(self, f"_do_{verb}").
+GLUED = re.compile(r"""getattr\(\w+, f"(\w+)\{""")
 MACRO = re.compile(r"^#[ \t]*define[ \t]+(\w+)", re.MULTILINE)
 
 
@@ -104,8 +106,12 @@ def python_definitions_are_used(tree: Tree) -> list[str]:
     wrong = []
     for name in tree.under("wawo/", "tests/support/", "bench/", ends=".py"):
         inside = name.startswith("wawo/")
+        glued = GLUED.findall(tree.text(name))
         for word, line in definitions(tree.module(name)):
             if re.fullmatch(r"__\w+__|test_\w+|Test\w+|pytest_\w+", word):
+                continue
+            begins = [begin for begin in glued if word.startswith(begin)]
+            if any(len(begin) > 2 or word.removeprefix(begin) in around for begin in begins):
                 continue
             if (counts if inside else around).get(word, 0) < 2:
                 wrong.append(f"{name}:{line}: {word} is used nowhere")
