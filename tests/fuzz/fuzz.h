@@ -8,6 +8,7 @@
 #include "base/check.h"
 
 int fuzz_framing(const uint8_t *data, size_t size);
+int fuzz_filter(const uint8_t *data, size_t size);
 int fuzz_proxy(const uint8_t *data, size_t size);
 
 #endif

@@ -1,5 +1,8 @@
 /* A chain of filters: two length filters one above the other, so that each message has two headers on the wire. */
+#include "support/fuzz.h"
 #include "support/stage.h"
+
+#include "fuzz/fuzz.h"
 
 #include "base/err.h"
 #include "net/endpoint.h"
@@ -126,4 +129,9 @@ TEST_EACH_BACKEND(two_filters_cut_off, backend)
     ASSERT_EQ(server.error, EBADMSG);
     party_finish(&server);
     stage_close(&s);
+}
+
+TEST(seeds_and_their_mutations)
+{
+    fuzz_run(fuzz_filter, "tests/fuzz/seeds/filter", 1500);
 }
