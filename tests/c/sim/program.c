@@ -7,6 +7,7 @@
 #include "io/work.h"
 #include "monitor.h"
 #include "net/conn.h"
+#include "net/endpoint.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -384,6 +385,7 @@ void program_end(void)
         SIM_CHECK(app.actors[i].closed);
     for (i = 0; i < app.party_count; i++) {
         SIM_CHECK(wawo_endpoint_count(app.parties[i].endpoint) == 0);
+        SIM_CHECK(app.parties[i].endpoint->census.used == 0);
         wawo_endpoint_stats(app.parties[i].endpoint, &st);
         app.seen[SEEN_PAUSED] += st.receive_pauses;
         app.seen[SEEN_ACCEPT_PAUSED] += st.accept_pauses;
