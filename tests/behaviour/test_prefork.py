@@ -177,6 +177,7 @@ def test_hot_restart(backend: str, tmp_path: Path) -> None:
     """The old process hands its listener on (send_fds) and stops with a drain: each peer is served by one of them."""
     failures: list[BaseException] = []
     served = [0]
+    counting = threading.Lock()
     enough = threading.Event()
 
     def visit(port: int) -> None:
@@ -186,7 +187,8 @@ def test_hot_restart(backend: str, tmp_path: Path) -> None:
             except BaseException as failure:
                 failures.append(failure)
                 return
-            served[0] += 1
+            with counting:
+                served[0] += 1
 
     options = "options = {'io_threads': 2}"
     with socket.socket(socket.AF_UNIX) as control, contextlib.ExitStack() as stack:

@@ -101,6 +101,8 @@ class Dropped(wawo.Listener):
             self.only.clear()
         else:
             peer.sendall(b"drop it")
+            while not self.closed.wait(0.01):  # without a GIL the thread that made it frees it, when it runs Python
+                pass
             assert peer.recv(1) == b""
 
     def OnAccept(self, conn: wawo.Connection) -> None:
