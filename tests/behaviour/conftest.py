@@ -1,4 +1,4 @@
-"""Every test here runs over each backend that works on this machine and is asked for; what several of them send."""
+"""Every test here runs over each backend of Linux; what several of them send."""
 
 from __future__ import annotations
 

@@ -4,7 +4,6 @@ from .c cimport *
 
 cdef enum:
     CALLBACKS = 10    # the event kinds, and OnException
-    ON_EXCEPTION = 9
 
 cdef enum Shape:      # what OnReceive is given
     BYTES

@@ -139,6 +139,7 @@ cdef class Endpoint:
         self._component = weakref.ref(component)
         self.shape = VIEW if options.view else BYTES
         mask = self.sit(callbacks)
+        memset(&o, 0, sizeof(o))
         read_options(&o, options)
         self.read_framing(&f, framing)
         self.endpoint = wawo_endpoint_new(threads.threads, <wawo_role>self.role, &o, &f, mask, <void *>self, &err)
@@ -153,6 +154,8 @@ cdef class Endpoint:
         cdef dict found
         cdef unsigned mask = 0
         cdef int kind
+        if len(NAMES) != CALLBACKS:
+            raise SystemError("CALLBACKS in _endpoint.pxd is not the number of NAMES")
         self.callbacks = [dict(each) for each in callbacks]
         self.seats = <Seat *>PyMem_Calloc(len(callbacks), sizeof(Seat))
         if self.seats == NULL:

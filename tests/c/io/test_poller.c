@@ -10,7 +10,10 @@
 
 static const struct wawo_poller_ops *poller_of(const char *backend)
 {
-    return strcmp(backend, "epoll") == 0 ? &wawo_poller_epoll : &wawo_poller_poll;
+    if (strcmp(backend, "epoll") == 0)
+        return &wawo_poller_epoll;
+    ASSERT_STREQ(backend, "poll");
+    return &wawo_poller_poll;
 }
 
 static struct wawo_poller *open_one(const struct wawo_poller_ops *ops)

@@ -47,7 +47,9 @@ class Tree:
     @cached_property
     def files(self) -> list[str]:
         """All that people wrote, by its path from the root."""
-        found = [path for path in self.root.iterdir() if path.is_file() and path.suffix in (".py", ".md", ".toml")]
+        found = [
+            path for path in self.root.iterdir() if path.is_file() and path.suffix in (".py", ".md", ".toml", ".yml")
+        ]
         for place in PLACES:
             found += [path for path in (self.root / place).rglob("*") if path.is_file()]
         names = (path.relative_to(self.root) for path in found)

@@ -30,7 +30,7 @@ C_BANNED = {
 SYSTEM_PLACES = (f"{CORE}base/os_", f"{CORE}base/config.h", f"{CORE}base/atomic.h", f"{CORE}io/backend.c")
 SYSTEM_TABLE = f"{CORE}io/backend_ready.c"  # the rows of the pollers, at its end
 SYSTEM = re.compile(
-    r"^[ \t]*#[ \t]*(?:el)?if.*(__linux__|_WIN32|__APPLE__|__FreeBSD__|__unix__|_MSC_VER)", re.MULTILINE
+    r"^[ \t]*#[ \t]*(?:el)?if.*(__linux__|_WIN32|__APPLE__|__\w+BSD__|__sun|_AIX|__unix__|_MSC_VER)", re.MULTILINE
 )
 
 NOTES = re.compile(r"\b(FIXME|XXX|TODO|HACK)\b")
