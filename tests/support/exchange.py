@@ -89,7 +89,8 @@ def exchanges(ports: dict[str, int], seed: int, size: int) -> list[Exchange]:
         messages = frames(seed + n, 60)
         for name, out in (("echo", data), ("forward", data[::-1]), ("frames", messages)):
             made.append(Exchange(name, ports[name], out, out, half_close=name != "forward"))
-    made.append(Exchange("file", ports["file"], b"", noise(0, FILE_SIZE)))
+    content = noise(0, FILE_SIZE)
+    made += [Exchange("file", ports["file"], b"", content) for _ in range(3)]
     return made
 
 
