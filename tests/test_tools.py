@@ -91,7 +91,7 @@ def test_actions_are_pinned_and_scripts_exist(path: Path) -> None:
     uses = re.findall(r"uses: (\S+)", text)
     assert uses
     assert [name for name in uses if not re.fullmatch(r"[\w-]+/[\w-]+@(v\d+|release/v\d+)", name)] == []
-    scripts = re.findall(r"\bci/[\w.]+", text)
+    scripts = re.findall(r"\bci/[\w.-]+", text)
     assert [name for name in scripts if not (ROOT / name).is_file()] == []
     assert "permissions:\n  contents: read\n" in text
 
