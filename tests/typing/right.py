@@ -126,6 +126,7 @@ def agents(pool: wawo.IoPool) -> None:
 def errors() -> None:
     try:
         wawo.TcpServer(functions(), framing=wawo.Pack(flag=1)).start("0.0.0.0", 80)
+        wawo.TcpServer(Everything, io_threads=4).start("0.0.0.0", 80)  # one for each loop
     except wawo.StartError as error:
         assert_type(error.errno, int | None)
         assert_type(error.host, str | None)

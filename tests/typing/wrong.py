@@ -29,7 +29,7 @@ class TakesText(wawo.Protocol):
 
 
 def components(listener: wawo.Listener, pool: wawo.IoPool) -> None:
-    wawo.TcpServer(wawo.Listener)  # E: arg-type reportArgumentType
+    wawo.TcpServer(int)  # E: arg-type reportArgumentType
     wawo.TcpServer(print)  # E: arg-type reportArgumentType
     wawo.TcpServer(listener, max_connection=5)  # E: call-arg reportCallIssue
     wawo.TcpServer(listener, on_full="drop")  # E: arg-type reportArgumentType
