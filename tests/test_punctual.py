@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import punctual
 import pytest
 
@@ -34,3 +36,10 @@ def test_the_second_try_may_pass(monkeypatch: pytest.MonkeyPatch) -> None:
 
     test()
     assert len(tried) == 2
+
+
+def test_lateness_is_of_the_block() -> None:
+    with punctual.lateness() as late:
+        assert late() >= 0.0
+        before = threading.active_count()
+    assert threading.active_count() == before - 1

@@ -35,7 +35,7 @@ except KeyboardInterrupt:
             start = time.monotonic()
             child.send_signal(signal.SIGINT)
             out, err = child.communicate(timeout=DEADLINE_S)
-            assert time.monotonic() - start < 3
+            assert time.monotonic() - start < 3 + DEADLINE_S / 10
         assert (child.returncode, out, err) == (0, "interrupted\n", "")
 
 
@@ -58,7 +58,7 @@ for task in os.listdir("/proc/self/task"):
         print(name[:7], int(blocked, 16) >> signal.SIGUSR1 - 1 & 1, int(blocked, 16) >> signal.SIGINT - 1 & 1)
 for _ in range(20):
     os.kill(os.getpid(), signal.SIGUSR1)
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 15
     count = len(seen)
 while not seen and time.monotonic() < deadline:
     time.sleep(0.001)
@@ -224,7 +224,7 @@ for _ in range(50):
     while conn.send(b"x" * 1000):
         conn.flush()
         time.sleep(0.0005)
-    assert closed.acquire(timeout=5)
+    assert closed.acquire(timeout=15)
 print("alive")
 server.stop()
 """

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 TICK_S = 0.01
 LATE_S = 0.05
@@ -30,6 +31,17 @@ class Metronome(threading.Thread):
         self._end.set()
         self.join()
         return self.late
+
+
+@contextlib.contextmanager
+def lateness() -> Iterator[Callable[[], float]]:
+    """Asks by how much a thread came late at most, so far in the block: what a limit has to grant."""
+    metronome = Metronome()
+    metronome.start()
+    try:
+        yield lambda: metronome.late
+    finally:
+        metronome.end()
 
 
 def punctual(test: Callable[..., None]) -> Callable[..., None]:
