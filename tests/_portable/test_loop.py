@@ -61,6 +61,42 @@ def test_a_turn_that_fails_is_logged_and_not_the_last(loop: Loop, caplog: pytest
     assert [record.exc_info[0] for record in caplog.records if record.exc_info] == [ZeroDivisionError] * 3
 
 
+def test_a_call_that_fails_takes_no_other_with_it(loop: Loop, caplog: pytest.LogCaptureFixture) -> None:
+    def fail(dead: bool) -> None:
+        raise ZeroDivisionError("a tool is broken")
+
+    seen: list[int] = []
+    done = threading.Event()
+    with caplog.at_level(logging.ERROR, "wawo"):
+        loop.post_all([fail, lambda dead: seen.append(1), fail, lambda dead: seen.append(2), lambda dead: done.set()])
+        assert done.wait(DEADLINE_S)
+    assert seen == [1, 2]
+
+
+def test_a_connection_that_fails_takes_no_other_with_it(loop: Loop, caplog: pytest.LogCaptureFixture) -> None:
+    class Fails:
+        dirty = False
+
+        def settle(self) -> None:
+            raise ZeroDivisionError("a tool is broken")
+
+    class Settles:
+        dirty = False
+
+        def settle(self) -> None:
+            done.set()
+
+    done = threading.Event()
+
+    def touch(dead: bool) -> None:
+        loop.touch(Fails())  # type: ignore[arg-type]
+        loop.touch(Settles())  # type: ignore[arg-type]
+
+    with caplog.at_level(logging.ERROR, "wawo"):
+        loop.post(touch)
+        assert done.wait(DEADLINE_S)
+
+
 def test_here_is_only_in_callbacks(loop: Loop) -> None:
     """What the garbage collector does on a loop's thread between callbacks comes as if from another thread."""
     told: list[bool] = []

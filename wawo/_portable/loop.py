@@ -75,17 +75,18 @@ class Loop:
         self.timers = Timers()
         self.now = time.monotonic()
         self.socks: set[Sock] = set()
-        self.changed: list[Sock] = []
+        self.changed: deque[Sock] = deque()
         self.batch: list[Event] = []
         self.delivering = False
         self.trace: Any = None  # the hooks that this thread last took over from threading
         self.profile: Any = None
         self.slow = float("inf")  # seconds of a batch from which on it is counted
         self.stats = dict.fromkeys(_COUNTERS, 0)
-        self._dirty: list[Link] = []
+        self._dirty: deque[Link] = deque()
         self._fired: deque[Any] = deque()
         self._lock = threading.RLock()
         self._inbox: list[Call] = []
+        self._calls: deque[Call] = deque()
         self._load = 0
         self._failures = 0
         self._sleeping = self._stopping = self._closed = False
@@ -148,8 +149,9 @@ class Loop:
         with self._lock:
             self._closed = True
             calls, self._inbox = self._inbox, []
-        for call in calls:
-            call(True)
+        self._calls.extend(calls)
+        while self._calls:
+            self._calls.popleft()(True)
         while self.batch or self._dirty or self.changed:
             self._apply_changes()
             self.deliver()
@@ -202,17 +204,18 @@ class Loop:
         with self._lock:
             self._sleeping = False
             calls, self._inbox = self._inbox, []
+        self._calls.extend(calls)
         self.now = time.monotonic()
         self.stats["turns"] += 1
-        for call in calls:
-            call(False)
+        while self._calls:  # one that fails leaves the rest to the next turn
+            self._calls.popleft()(False)
         self._serve()
         self.timers.advance(self.now)
         self.deliver()
 
     def _fall_asleep(self) -> float | None:
         """How long the wait may last. Says "asleep" under the lock: whoever posts from then on wakes it."""
-        if self.batch or self._dirty or self.changed:
+        if self.batch or self._dirty or self.changed or self._calls:
             return 0
         with self._lock:
             if self._inbox or self._stopping:
@@ -223,9 +226,8 @@ class Loop:
 
     def _apply_changes(self) -> None:
         """Tell the selector what changed since the last wait, and close what was detached."""
-        changed, self.changed = self.changed, []
-        for sock in changed:
-            sock.apply()
+        for _ in range(len(self.changed)):
+            self.changed.popleft().apply()
             self.room()
 
     def _serve(self) -> None:
@@ -300,9 +302,7 @@ class Loop:
     def _settle(self) -> None:
         """Settle those that are on the list now; what they add waits for the next turn, and so do the rest when the
         batch is full of what settling told."""
-        dirty, self._dirty = self._dirty, []
-        for position, link in enumerate(dirty):
+        for _ in range(len(self._dirty)):
             if len(self.batch) >= BATCH_FULL:
-                self._dirty = dirty[position:] + self._dirty
                 return
-            link.settle()
+            self._dirty.popleft().settle()
