@@ -82,3 +82,18 @@ def test_against_a_sorted_list() -> None:
             assert fired == wanted, seed
             for number in wanted:
                 del due[number]
+
+
+def test_one_that_sets_itself_for_now_waits_for_the_next_turn() -> None:
+    timers, fired = Timers(), list[float]()
+
+    def fire() -> None:
+        fired.append(5.0)
+        assert len(fired) < 10
+        timers.set(timer, 5.0)
+
+    timer = Timer(fire)
+    timers.set(timer, 4.0)
+    timers.advance(5.0)
+    assert len(fired) == 1
+    assert timers.next() == 5.0

@@ -53,8 +53,9 @@ class Timers:
         return self._heap[0][0] if self._heap else None
 
     def advance(self, now: float) -> None:
-        """Fire all that are due."""
-        while (at := self.next()) is not None and at <= now:
+        """Fire all that are due. One that is set meanwhile for just now waits for the next turn, or this had no end."""
+        last = next(self._order)
+        while (at := self.next()) is not None and (at < now or (at == now and self._heap[0][1] < last)):
             timer = heapq.heappop(self._heap)[2]
             timer.entry = None
             timer.fire()
