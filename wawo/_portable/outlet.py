@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from . import system
 from .files import File
 from .ring import Ring
-from .share import FULL, Parts, measure, queue
+from .share import FULL, Parts, measure
 from .sock import SEND
 from .words import NAMES, ON_DRAIN, ON_SEND, OP_SEND, OPEN, PAUSE_WATER, RUNNING
 
@@ -70,7 +70,7 @@ class Outlet:
         memory += len(head) + len(tail)
         if not self._admit(memory):
             return FULL
-        queue(self.ring, head, parts, tail)
+        self.ring.add_message((head, *parts, tail))
         branch.account(memory)
         branch.stats["messages_out"] += 1
         self._queued()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import socket
 from collections import deque
+from collections.abc import Sequence
 
 from . import system
 from .files import WEIGHT, File
@@ -45,6 +46,19 @@ class Ring:
     def add_file(self, file: File) -> None:
         self.bytes += WEIGHT
         self.pieces.append(file)
+
+    def add_message(self, parts: Sequence[bytes | File]) -> None:
+        """Queue what belongs together, in one step: a signal handler that sends may come between any two."""
+        pieces = [part for part in parts if isinstance(part, File) or part]
+        chunks = [piece for piece in pieces if not isinstance(piece, File)]
+        size = sum(map(len, chunks))
+        if len(pieces) == 1 == len(chunks):
+            self.add(chunks[0])
+        elif len(pieces) == len(chunks) and size <= _SMALL:
+            self.add(b"".join(chunks))
+        else:
+            self.bytes += size + WEIGHT * (len(pieces) - len(chunks))
+            self.pieces.extend(pieces)
 
     def adopt(self, other: Ring) -> None:
         """Take over all that another one holds, behind what is here."""

@@ -62,16 +62,6 @@ def measure(parts: Parts) -> tuple[int, int]:
     return size, memory
 
 
-def queue(ring: Ring, head: bytes, parts: Parts, tail: bytes) -> None:
-    ring.add(head)
-    for part in parts:
-        if isinstance(part, File):
-            ring.add_file(part)
-        else:
-            ring.add(part)
-    ring.add(tail)
-
-
 class Share:
     """Any thread, unless it says "loop"."""
 
@@ -177,7 +167,7 @@ class Share:
                 return FULL
             if self.posts is None:
                 self.posts = Ring()
-            queue(self.posts, head, parts, tail)
+            self.posts.add_message((head, *parts, tail))
             self._posted_more(memory)
         self.endpoint.count_posted(1, 0)
         self._want(WANT_SEND)

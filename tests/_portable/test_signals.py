@@ -1,0 +1,60 @@
+"""A signal handler may send, whatever the main thread was just doing."""
+
+from __future__ import annotations
+
+import pytest
+from peers import DEADLINE_S, run_program
+
+# Each message is queued with its head and its tail; the handler runs behind every step of that.
+PROGRAM = """
+import signal, sys, tempfile, threading, wawo
+from wawo._portable.ring import Ring
+got, ended = [], threading.Event()
+class Collects(wawo.Listener):
+    def OnReceive(self, conn, data):
+        got.append(data)
+        if data == b"end":
+            ended.set()
+    def OnClose(self, conn, operation, error):
+        if error:
+            got.append(str(conn.error).encode())
+        ended.set()
+def after(step):
+    def run(self, *arguments):
+        step(self, *arguments)
+        if armed and threading.current_thread() is threading.main_thread():
+            armed.pop()
+            signal.raise_signal(signal.SIGUSR1)
+    return run
+armed = []
+signal.signal(signal.SIGUSR1, lambda *_: conn.send(b"inner"))
+for name in ("add", "add_file"):
+    setattr(Ring, name, after(getattr(Ring, name)))
+framing = wawo.Between(b"<<", b">>")
+with wawo.TcpServer(Collects(), framing=framing) as server, wawo.TcpClient(wawo.Listener(), framing=framing) as client:
+    server.start("127.0.0.1", 0)
+    client.start(*server.address)
+    conn = client.connection
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(b"file")
+        file.flush()
+        for send in (
+            lambda: conn.send(b"small"),
+            lambda: conn.send(b"big" * 3000),
+            lambda: conn.send_file(file.name, head=b"head", tail=b"tail"),
+        ):
+            for handlers in (1, 2, 3):
+                armed[:] = [None] * handlers
+                assert send()
+    armed.clear()
+    conn.send(b"end")
+    assert ended.wait(10)
+print(sorted({one for one in got if one != b"big" * 3000}), got.count(b"big" * 3000))
+"""
+
+
+@pytest.mark.skipif("sys.platform == 'win32'", reason="Windows has no SIGUSR1")
+def test_a_handler_sends_between_messages_and_not_inside_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WAWO_ENGINE", "portable")
+    done = run_program(PROGRAM, seconds=DEADLINE_S)
+    assert (done.stdout, done.stderr) == ("[b'end', b'headfiletail', b'inner', b'small'] 3\n", "")
