@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+
 import pytest
 from peers import DEADLINE_S, run_program
 
@@ -53,3 +55,40 @@ def test_an_ended_connection_is_no_garbage(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv("WAWO_ENGINE", "portable")
     done = run_program(GARBAGE, seconds=DEADLINE_S)
     assert (done.stdout, done.stderr) == ("[]\n", "")
+
+
+# While our FIN waits for the peer's, any error but a reset means that the answer was lost.
+LINGERS = """
+import errno, socket, threading, time, wawo
+from wawo._portable.words import LINGERING
+ends, ended, accepted = [], threading.Event(), threading.Event()
+class Closes(wawo.Listener):
+    def OnAccept(self, conn):
+        global shown
+        shown = conn
+        accepted.set()
+        conn.send(b"bye")
+        conn.close()
+    def OnClose(self, conn, operation, error):
+        ends.append((operation.name, error))
+        ended.set()
+with wawo.TcpServer(Closes()) as server:
+    server.start("127.0.0.1", 0)
+    for number in (errno.ETIMEDOUT, errno.ECONNRESET):
+        with socket.create_connection(server.address):
+            assert accepted.wait(10)
+            link = shown._share.link
+            while link.state != LINGERING:
+                time.sleep(0.001)
+            link.loop.post(lambda dead: link.failed(number))
+            assert ended.wait(10)
+        ended.clear()
+        accepted.clear()
+print(ends)
+"""
+
+
+def test_what_fails_behind_our_fin_is_told_unless_it_is_a_reset(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WAWO_ENGINE", "portable")
+    done = run_program(LINGERS, seconds=DEADLINE_S)
+    assert (done.stdout, done.stderr) == (f"[('CLOSE', {errno.ETIMEDOUT}), ('CLOSE', 0)]\n", "")

@@ -180,8 +180,8 @@ class Link(Sock):
             operation = OP_CLOSE  # whether it is met while reading or while writing is chance
         if share.operation == OP_UNKNOWN:
             share.error, share.operation = error, operation
-        elif share.error == 0 and self.state == FLUSHING:
-            share.error = error  # what was accepted did not all arrive
+        elif share.error == 0 and (self.state == FLUSHING or (self.state == LINGERING and error != errno.ECONNRESET)):
+            share.error = error  # what was accepted did not all arrive; after our FIN many peers reset
 
     def _detach(self, reset: bool) -> None:
         self.share.advance(CLOSED)
