@@ -11,7 +11,7 @@ from peers import DEADLINE_S, run_program
 # not: without a GIL an object that another thread dropped goes when the thread that made it wakes, and those that look
 # names up sleep.
 GARBAGE = """
-import collections, gc, threading, wawo
+import collections, gc, socket, threading, wawo
 ended = threading.Semaphore(0)
 class Both(wawo.Listener):
     def OnReceive(self, conn, data):
@@ -27,12 +27,22 @@ class Both(wawo.Listener):
         ended.release()
 server = wawo.TcpServer(Both(), framing=wawo.LengthPrefixed(), idle_timeout=50.0, receive_rate=1 << 20)
 agent = wawo.TcpAgent(Both(), framing=wawo.LengthPrefixed())
-with server, agent:
+proxied = wawo.TcpServer(Both(), proxy_protocol=True)
+with server, agent, proxied:
     server.start("127.0.0.1", 0)
+    proxied.start("127.0.0.1", 0)
     agent.start()
     def visit(host):
         agent.connect(host, server.address[1])
         for _ in range(2):
+            assert ended.acquire(timeout=10)
+    def pass_by(data):
+        with socket.create_connection(proxied.address, timeout=10) as peer:
+            peer.sendall(data)
+            peer.shutdown(socket.SHUT_WR)
+            while peer.recv(100):
+                pass
+        if data:
             assert ended.acquire(timeout=10)
     for _ in range(10):
         visit("127.0.0.1")
@@ -42,7 +52,9 @@ with server, agent:
     gc.disable()
     for number in range(100):
         visit("127.0.0.1" if number % 2 else "localhost")
-    while server.count or agent.count:
+    for data in (b"", b"PROXY", b"no header", b"PROXY UNKNOWN\\r\\n") * 5:
+        pass_by(data)
+    while server.count or agent.count or proxied.count:
         pass
     gc.set_debug(gc.DEBUG_SAVEALL)
     gc.collect()

@@ -161,7 +161,8 @@ class Link(Sock):
         if not self.unseen:
             branch.stats["closed"] += 1
         branch.unbook()
-        del self.out, self.inlet, self.timer  # they refer to it: now it goes at once, not with the garbage collector
+        self.preamble = None
+        del self.out, self.inlet, self.timer  # all refer to it: now it goes at once, not with the garbage collector
 
     def failed(self, error: int) -> None:
         if self.state == PREAMBLE:
