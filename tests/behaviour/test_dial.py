@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
+from ipv6 import NEEDS_IPV6
 from peers import DEADLINE_S, Log, dial, echo, eventually, free_port, read, serving
 from punctual import punctual
 
@@ -120,6 +121,7 @@ def test_local_address(backend: str) -> None:
         assert {log.conn(number).local_address for number in range(3)} == hosts
 
 
+@NEEDS_IPV6
 def test_local_address_ipv6(backend: str) -> None:
     log, far = Log(), Log()
     with wawo.TcpServer(far, backend=backend) as server, agent_of(log, backend) as agent:
@@ -225,6 +227,7 @@ def test_lookups_do_not_hold_up_the_loop(backend: str) -> None:
     assert log.count("OnClose") == 60
 
 
+@NEEDS_IPV6
 def test_ipv6(backend: str) -> None:
     log, far = Log(), Log(OnReceive=echo)
     with wawo.TcpServer(far, backend=backend) as server, agent_of(log, backend) as agent:

@@ -11,6 +11,7 @@ import threading
 from typing import Any
 
 import pytest
+from ipv6 import NEEDS_IPV6
 from servers import DEADLINE_S, Log, dial, read
 
 import wawo
@@ -35,9 +36,11 @@ def test_uses_the_backend(backend: str) -> None:
         assert pool.backend == backend
 
 
-@pytest.mark.parametrize(
-    ("host", "families"), [("127.0.0.1", "4"), ("0.0.0.0", "4"), ("localhost", "4"), ("::1", "6"), ("::", "46")]
-)
+IPV4 = [("127.0.0.1", "4"), ("0.0.0.0", "4"), ("localhost", "4")]
+IPV6 = [pytest.param(host, families, marks=NEEDS_IPV6) for host, families in (("::1", "6"), ("::", "46"))]
+
+
+@pytest.mark.parametrize(("host", "families"), [*IPV4, *IPV6])
 @pytest.mark.parametrize("dual_stack", [True, False])
 def test_hosts(log: Log, backend: str, host: str, families: str, dual_stack: bool) -> None:
     reached = ""
@@ -50,6 +53,7 @@ def test_hosts(log: Log, backend: str, host: str, families: str, dual_stack: boo
     assert reached == ("6" if host == "::" and not dual_stack else families)
 
 
+@NEEDS_IPV6
 @pytest.mark.parametrize("host", ["", None])
 def test_all_addresses(log: Log, backend: str, host: str | None) -> None:
     with wawo.TcpServer(log, backend=backend) as server:

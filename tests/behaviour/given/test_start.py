@@ -10,13 +10,14 @@ from typing import Any
 
 import pytest
 from given import NO_LISTENER, WRONG, Make, bound, dial, echoes, shown, state
+from ipv6 import NEEDS_IPV6
 from peers import Log, echo, free_port
 
 import wawo
 
 
 @pytest.mark.parametrize("listens", [False, True])
-@pytest.mark.parametrize("family", ["IPv4", "IPv6", "path", "abstract"])
+@pytest.mark.parametrize("family", ["IPv4", pytest.param("IPv6", marks=NEEDS_IPV6), "path", "abstract"])
 def test_a_server_takes_over_a_socket(backend: str, family: str, listens: bool) -> None:
     server = wawo.TcpServer(Log(OnReceive=echo), backend=backend)
     with bound(family) as sock:
