@@ -155,7 +155,9 @@ def print_scenario(console: Console, scenario: Scenario, results: Sequence[CaseR
 
 
 def print_machine(console: Console, machine: dict[str, object], rivals: dict[str, Availability]) -> None:
-    console.print(", ".join(escape(f"{key} {value}") for key, value in machine.items()), style="dim")
+    said = ((key.replace("_", " "), str(value)) for key, value in machine.items())
+    words = [value if value.lower().startswith(key) else f"{key} {value}" for key, value in said]  # "Python 3.13.0 ..."
+    console.print(escape(", ".join(words)), style="dim")
     shown = [f"{name} {found.reason or found.version}".strip() for name, found in rivals.items() if name != "raw"]
     console.print(escape("; ".join(shown)), style="dim")
 
