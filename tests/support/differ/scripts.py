@@ -40,12 +40,14 @@ HARMLESS = "EEEENNSKHGFOMQJ"
 ENDING = "CAXRWDY"
 OUTSIDE = (
     *("send", "send", "send", "send_packets", "send_file", "send_by_id", "send_nothing", "too_big"),
+    *("crowd", "crowd"),
     *("flush", "close", "abort", "shutdown_write", "disconnect", "look", "pause", "pause", "resume", "resume"),
 )
 OPENING = (
     *("note", "note", "note", "note", "note", "greet", "greet"),
     *("close", "abort", "error", "raise", "pause", "shutdown_write"),
 )
+HEADERS = ("v1", "v1", "v2", "v2", "v1 ipv6", "v2 ipv6", "v1 unknown", "v2 local", "bad", "half")
 STEPS = (
     *("send", "send", "send", "send", "send", "send", "noise", "finish", "reset", "close"),
     *("stop_reading", "read", "outside", "outside", "outside", "broadcast"),
@@ -108,6 +110,8 @@ class _Maker:
             options[name] = chance.random() < part
         if self.role == "server" and chance.random() < 0.1:
             options["max_connections_per_address"] = 2
+        if self.role == "server" and chance.random() < 0.15:
+            options["proxy_protocol"] = True
         return options
 
     def _callbacks(self) -> dict[str, str]:
@@ -149,6 +153,9 @@ class _Maker:
             self.peers.append(_Peer())
             self.peers[-1].paused = "pause" in self.callbacks.values()
             self.steps.append(["connect", chance.random() < 0.15])  # with data before anybody has accepted
+            if "proxy_protocol" in self.options:
+                self.steps[-1] += [chance.choice(HEADERS), chance.choice((1, 1, 2))]
+                self.peers[-1].ended = self.steps[-1][2] in ("bad", "half")
 
     def _messages(self, peer: _Peer) -> list[tuple[str, int]]:
         """(command, size) of each."""

@@ -9,11 +9,14 @@ import socket
 import struct
 import threading
 
+from proxy_headers import DESTINATION, DESTINATION6, HEADERS, V1, Address, addresses, v2
+
 import wawo
 
 from .reactions import attempt
 
 DEADLINE_S = 20.0
+CROWD, CROWD_SENDS = 3, 20
 _RESET = struct.pack("ii", 1, 0)
 
 
@@ -24,6 +27,21 @@ def ask(sock: socket.socket, what: int) -> int:
         with contextlib.suppress(OSError):  # it was reset
             fcntl.ioctl(sock.fileno(), what, size)
     return size[0]
+
+
+def crowd(conn: wawo.Connection, message: bytes) -> list[str]:
+    """What threads are told that send at once; all the same, for whose comes first is free."""
+    answers: list[object] = []
+
+    def send() -> None:
+        answers.extend(attempt(conn.send, message) for _ in range(CROWD_SENDS))
+
+    threads = [threading.Thread(target=send) for _ in range(CROWD)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(DEADLINE_S)
+    return sorted(map(str, answers))
 
 
 class Barrier:
@@ -64,6 +82,21 @@ class Peer:
         self.untidy = False  # it sent what no listener got, as far as one can know
         self.end = ""  # eof or reset, or what we did ourselves
         self.finishing = False
+
+    def header(self, kind: str, port: int) -> bytes:
+        """A PROXY header for it. Where that is a good one that tells of a source, it is known by that from now on."""
+        host = int(self.sock.getsockname()[0].rpartition(".")[2])
+        version, _, family = kind.partition(" ")
+        if version in ("bad", "half"):
+            return V1[:-1] + b"!" * (version == "bad")
+        if family in ("unknown", "local"):
+            return HEADERS[kind][0]
+        source: Address = (f"2001:db8::{host:x}" if family else f"192.0.2.{host}", port)
+        to = DESTINATION6 if family else DESTINATION
+        self.name = "from {}:{}".format(*source)
+        if version == "v2":
+            return v2(0x21 if family else 0x11, addresses(source, to))
+        return f"PROXY {'TCP6' if family else 'TCP4'} {source[0]} {to[0]} {port} {to[1]}\r\n".encode()
 
     def pump(self) -> bool:
         """Send and receive what goes without waiting; whether anything did. After their FIN it still sends."""

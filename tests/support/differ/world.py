@@ -21,7 +21,7 @@ import wawo
 
 from .reactions import MIB, Reactions, Shape, attempt, digest, filler, joined
 from .scripts import Script
-from .wire import DEADLINE_S, Barrier, Peer, ask
+from .wire import DEADLINE_S, Barrier, Peer, ask, crowd
 
 STABLE_ROUNDS = 2
 
@@ -208,7 +208,7 @@ class World:
 
     # ---- steps ----
 
-    def _step_connect(self, at_once: bool) -> None:
+    def _step_connect(self, at_once: bool, header: str = "", pieces: int = 1) -> None:
         number = len(self.peers)
         if self.script["role"] == "agent":
             self._dial_open(number)
@@ -218,7 +218,12 @@ class World:
         if peer.sock.fileno() >= 0:
             peer.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             peer.sock.setblocking(False)
-        if at_once and not peer.end:
+        if header and not peer.end:
+            data = peer.header(header, len(self.peers))
+            for part in (data[: len(data) // pieces], data[len(data) // pieces :]):
+                peer.out += part
+                self.settle()
+        if at_once and header not in ("bad", "half") and not peer.end:
             peer.out += self.shape.wire(self.shape.message("E", 10))
 
     def _dial_in(self) -> None:
@@ -330,6 +335,8 @@ class World:
             answer = attempt(conn.send, filler(20 * MIB) + b"<<>>\r\n;")
         elif name == "send_by_id":
             answer = attempt(self.component.send, conn.id, message)
+        elif name == "crowd":
+            answer = crowd(conn, self.shape.message("c", 50))
         elif name == "send_nothing":
             answer = attempt(conn.send, b"")
         else:
