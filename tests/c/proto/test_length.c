@@ -39,9 +39,9 @@ static const struct vector vectors[] = {
 /* The field that seal writes for a message of `n` bytes; its size, or why not. */
 static int encode(const struct wawo_length *c, uint64_t n, uint8_t *p)
 {
-    struct wawo_message m = {.total = n};
+    struct wawo_message m = {.total = (size_t)n};
     struct wawo_envelope e;
-    int err = wawo_length_seal(c, &m, &e);
+    int err = n > SIZE_MAX ? WAWO_EMSGSIZE : wawo_length_seal(c, &m, &e); /* no message is that long on a 32-bit CPU */
 
     if (err == 0)
         memcpy(p, e.head, e.head_len);
