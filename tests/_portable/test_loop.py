@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import threading
 from collections.abc import Callable, Iterator
@@ -126,3 +127,13 @@ def test_what_is_left_in_the_inbox_hears_of_the_end(kind: str) -> None:
     assert heard == [True]
     assert loop.post(heard.append) is False
     assert heard == [True]
+
+
+def test_a_thread_that_cannot_start_is_no_blocking_io(monkeypatch: pytest.MonkeyPatch) -> None:
+    def start(self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    with pytest.raises(OSError, match="starting threads") as caught:
+        Threads(2, KINDS[0], 1 << 20)
+    assert (type(caught.value), caught.value.errno) == (OSError, errno.ENOMEM)

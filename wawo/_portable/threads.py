@@ -83,7 +83,7 @@ class Threads:
                 self.stop(5.0)
                 self._close()
                 if isinstance(error, RuntimeError):
-                    raise OSError(errno.EAGAIN, f"starting threads: {error}") from None
+                    raise OSError(errno.ENOMEM, f"starting threads: {error}") from None
                 raise
             self._threads.append(thread)
 
