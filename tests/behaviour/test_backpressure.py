@@ -145,6 +145,7 @@ def test_full_at_max_pending_exactly(backend: str, inside: bool, framing: wawo.R
 @contextlib.contextmanager
 def blocked_loop(server: wawo.TcpServer, release: threading.Event) -> Any:
     """The server's only loop stands still in a callback of another component on it, so that nothing is written."""
+    assert len(server.stats()["loops"]) == 1
     entered = threading.Event()
     conn = server.connections()[0]
 
@@ -209,7 +210,7 @@ def test_total_is_exact_and_comes_back(backend: str, inside: bool) -> None:
     limit = 300_000
     options = {"high_water": 100_000, "low_water": 1000, "max_pending": limit, "max_pending_total": limit}
     log = Log()
-    with serving(log, backend, **options) as server:
+    with serving(log, backend, io_threads=2 if inside else 1, **options) as server:
         for number in range(30):
             with dial(server) as peer:
                 conn = log.conn(number)
