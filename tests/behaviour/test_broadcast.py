@@ -289,7 +289,7 @@ def test_a_burst_from_a_callback_makes_nobody_slow(backend: str) -> None:
 def test_memory_with_stuck_receivers(backend: str) -> None:
     """Small messages, most of them for others: a stuck one holds what waits for it, not the chunks that it came in."""
     log = Log()
-    options = {"high_water": 32 * MIB, "low_water": MIB}
+    options = {"high_water": 32 * MIB, "low_water": MIB, "io_threads": 1}
     with serving(log, backend, **options) as server, stuck_peers(server, 5), dial(server) as peer:
         reader = log.conn(5)
         everybody = server.connections()

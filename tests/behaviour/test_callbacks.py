@@ -59,11 +59,12 @@ def test_ends_itself(backend: str, name: str, how: str) -> None:
 def test_ends_others(backend: str, how: str, threads: int) -> None:
     """Whose events may stand in the very same batch: not one of them comes after that on one loop."""
     ended: list[wawo.Connection] = []
+    first = threading.Lock()
 
     def receive(conn: wawo.Connection, data: bytes) -> None:
         assert conn not in ended or threads > 1
-        if not ended:
-            ended.extend(other for other in conn.component.connections() if other != conn)
+        if first.acquire(blocking=False):
+            ended.extend([other for other in conn.component.connections() if other != conn])
             for other in ended:
                 getattr(other, how)()
                 assert not other.connected

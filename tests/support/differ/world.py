@@ -321,12 +321,14 @@ class World:
         if conn is None:
             return
         key = self._name(number)
+        if name == "send_file":
+            self.reactions.send_file(key, conn)
+            return
+        answers: list[Any] = []
+        self.log(key, "outside", name, answers)  # first: a loop may tell of the end before the call is over
         message = self.shape.message("o", (1, 50, 2000, 60_000)[choice])
         if name == "send_packets":
             answer = attempt(conn.send_packets, [message[:1], message[1:]])
-        elif name == "send_file":
-            self.reactions.send_file(key, conn)
-            return
         elif name == "disconnect":
             answer = attempt(self.component.disconnect, conn.id)
         elif name == "look":
@@ -341,7 +343,7 @@ class World:
             answer = attempt(conn.send, b"")
         else:
             answer = attempt(getattr(conn, name), *([message] if name == "send" else []))
-        self.log(key, "outside", name, answer)
+        answers.append(answer)
 
     def _step_broadcast(self, size: int, to: list[int] | None, slow: str) -> None:
         message = self.shape.message("b", size)
