@@ -324,8 +324,7 @@ class World:
         if name == "send_file":
             self.reactions.send_file(key, conn)
             return
-        answers: list[Any] = []
-        self.log(key, "outside", name, answers)  # first: a loop may tell of the end before the call is over
+        self.log(key, "outside", name, answers := [])  # first: a loop may tell of the end before the call is over
         message = self.shape.message("o", (1, 50, 2000, 60_000)[choice])
         if name == "send_packets":
             answer = attempt(conn.send_packets, [message[:1], message[1:]])
@@ -339,10 +338,9 @@ class World:
             answer = attempt(self.component.send, conn.id, message)
         elif name == "crowd":
             answer = crowd(conn, self.shape.message("c", 50))
-        elif name == "send_nothing":
-            answer = attempt(conn.send, b"")
         else:
-            answer = attempt(getattr(conn, name), *([message] if name == "send" else []))
+            given = {"send": [message], "send_nothing": [b""]}.get(name, [])
+            answer = attempt(getattr(conn, name.removesuffix("_nothing")), *given)
         answers.append(answer)
 
     def _step_broadcast(self, size: int, to: list[int] | None, slow: str) -> None:
