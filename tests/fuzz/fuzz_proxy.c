@@ -36,7 +36,9 @@ static bool system_reads(const char *word, bool ipv6, struct wawo_addr *a)
 {
     static const uint8_t mapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
 
-    if (strchr(word, '%') != NULL || wawo_addr_parse(a, word, 0) != 0 || (a->family == WAWO_AF_INET6) != ipv6)
+    if (strchr(word, '%') != NULL || wawo_addr_parse(a, word, 0) != 0)
+        return false;
+    if (a->family != (ipv6 ? WAWO_AF_INET6 : WAWO_AF_INET)) /* "unix:..." is an address too, for us */
         return false;
     if (ipv6 && memcmp(a->ip, mapped, sizeof mapped) == 0) {
         memcpy(a->ip, a->ip + 12, 4);
