@@ -33,7 +33,8 @@ SYSTEM = re.compile(
     r"^[ \t]*#[ \t]*(?:el)?if.*(__linux__|_WIN32|__APPLE__|__\w+BSD__|__sun|_AIX|__unix__|_MSC_VER)", re.MULTILINE
 )
 
-NOTES = re.compile(r"\b(FIXME|XXX|TODO|HACK)\b")
+# Written so that this line is none itself.
+NOTES = re.compile(r"\b(FIX[M]E|XX[X]|TO[D]O|HA[C]K)\b")
 # A comment that is a statement: it ends as only code does.
 DEAD_C = re.compile(r"^[ \t]*(?://[^\n]*[;{}]|/\*[^\n]*[;{}] ?\*/)[ \t]*$", re.MULTILINE)
 DEAD_PYTHON = re.compile(
@@ -81,7 +82,7 @@ def systems_are_known_in_few_places(tree: Tree) -> list[str]:
 def notes_are_issues(tree: Tree) -> list[str]:
     wrong = []
     for name in tree.under("wawo/", "tests/", "bench/", "examples/", "ci/", "setup.py"):
-        if name.startswith(("tests/fuzz/seeds", "tests/support/house/")):
+        if name.startswith("tests/fuzz/seeds"):
             continue
         try:
             text = tree.text(name)
