@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from peers import DEADLINE_S
+from peers import DEADLINE_S, bounded
 from programs import START, run
 
 # In a worker: what it served, when its standard input ends.
@@ -31,14 +31,8 @@ def worker(program: str, backend: str, *arguments: str, **options: object) -> It
     command = [sys.executable, "-X", "faulthandler", "-W", "error", "-c", START + program, backend, *arguments]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, cwd="/", stdin=pipe, stdout=pipe, text=True, **options) as child:  # type: ignore[call-overload]
-        timer = threading.Timer(DEADLINE_S, child.kill)
-        timer.start()
-        try:
+        with bounded(child, DEADLINE_S):
             yield child
-        finally:
-            timer.cancel()
-            timer.join()
-            child.kill()
 
 
 def line(child: subprocess.Popen[str]) -> str:

@@ -8,11 +8,11 @@ import re
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from peers import bounded
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 DEADLINE_S = float(os.environ.get("WAWO_TEST_DEADLINE", "25"))
@@ -33,14 +33,8 @@ def started(name: str, *words: str, cwd: Path) -> Iterator[subprocess.Popen[str]
     """The example in the background; ended at the end, and after the deadline in any case."""
     pipe = subprocess.PIPE
     with subprocess.Popen(command(name, *words), cwd=cwd, stdout=pipe, stderr=pipe, text=True) as child:
-        timer = threading.Timer(DEADLINE_S, child.kill)
-        timer.start()
-        try:
+        with bounded(child, DEADLINE_S):
             yield child
-        finally:
-            timer.cancel()
-            timer.join()
-            child.kill()
 
 
 @contextlib.contextmanager

@@ -243,6 +243,19 @@ def open_files(path: os.PathLike[str]) -> int:
     return found
 
 
+@contextlib.contextmanager
+def bounded(child: subprocess.Popen[str], seconds: float) -> Iterator[None]:
+    """Ends a program at the end of the block, and after so many seconds in any case."""
+    timer = threading.Timer(seconds, child.kill)
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        timer.join()
+        child.kill()
+
+
 def run_program(program: str, *arguments: str, seconds: float = 20.0) -> subprocess.CompletedProcess[str]:
     """Run Python code in a process of its own; whatever it writes to stderr is in the result."""
     warnings = ["-W", "error", "-W", "ignore:unclosed <socket:ResourceWarning"]
