@@ -30,9 +30,11 @@ def work(start):
 def worker(program: str, backend: str, *arguments: str, **options: object) -> Iterator[subprocess.Popen[str]]:
     command = [sys.executable, "-X", "faulthandler", "-W", "error", "-c", START + program, backend, *arguments]
     pipe = subprocess.PIPE
-    with subprocess.Popen(command, cwd="/", stdin=pipe, stdout=pipe, text=True, **options) as child:  # type: ignore[call-overload]
-        with bounded(child, DEADLINE_S):
-            yield child
+    with (
+        subprocess.Popen(command, cwd="/", stdin=pipe, stdout=pipe, text=True, **options) as child,  # type: ignore[call-overload]
+        bounded(child, DEADLINE_S),
+    ):
+        yield child
 
 
 def line(child: subprocess.Popen[str]) -> str:

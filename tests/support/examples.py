@@ -32,9 +32,11 @@ def run(name: str, *words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
 def started(name: str, *words: str, cwd: Path) -> Iterator[subprocess.Popen[str]]:
     """The example in the background; ended at the end, and after the deadline in any case."""
     pipe = subprocess.PIPE
-    with subprocess.Popen(command(name, *words), cwd=cwd, stdout=pipe, stderr=pipe, text=True) as child:
-        with bounded(child, DEADLINE_S):
-            yield child
+    with (
+        subprocess.Popen(command(name, *words), cwd=cwd, stdout=pipe, stderr=pipe, text=True) as child,
+        bounded(child, DEADLINE_S),
+    ):
+        yield child
 
 
 @contextlib.contextmanager
