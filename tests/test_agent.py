@@ -9,13 +9,14 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from backends import BACKENDS
 
 import wawo
 
 DEADLINE_S = 10.0
 
 
-@pytest.fixture(params=["epoll", "poll"])
+@pytest.fixture(params=BACKENDS)
 def backend(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 

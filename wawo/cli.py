@@ -111,10 +111,11 @@ def _info(arguments: argparse.Namespace) -> int:
             chosen, threads = pool.backend, pool.threads
     except (ValueError, OSError) as error:
         failure = error
-    forced = " (WAWO_BACKEND)" if os.environ.get("WAWO_BACKEND") else ""
-    for position, (name, works, why) in enumerate(_core.backends()):
-        mark = f"yes, chosen{forced}" if name == chosen else "yes" if works else "no"
-        print(f"{'' if position else 'backends':10}{name}: {mark}{f' ({why})' if why else ''}")
+    reason = "WAWO_BACKEND" if os.environ.get("WAWO_BACKEND") else "the best that works here"
+    for position, (name, works, why, on_request) in enumerate(_core.backends()):
+        mark = f"no ({why})" if not works else f"yes, chosen ({reason})" if name == chosen else "yes"
+        note = ", only on request" if works and on_request and name != chosen else ""
+        print(f"{'' if position else 'backends':10}{name}: {mark}{note}")
     if failure is not None:
         print(f"{'':10}none chosen: {failure}")
     else:

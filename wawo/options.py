@@ -60,7 +60,7 @@ def check_backend(name: str, value: object) -> str | None:
         return None
     if not isinstance(value, str):
         raise TypeError(f"{name} must be None or the name of a backend, not {type(value).__name__} ({value!r})")
-    known = {kind: (works, why) for kind, works, why in backends()}
+    known = {kind: (works, why) for kind, works, why, _ in backends()}
     if value not in known:
         raise ValueError(f"{name} must be one of {', '.join(known)}, not {value!r}")
     works, why = known[value]

@@ -48,7 +48,7 @@ import wawo
 from wawo import _core
 from wawo._portable import system
 
-assert [name for name, works, _ in _core.backends() if works] == backends, _core.backends()
+assert [name for name, works, *_ in _core.backends() if works] == backends, _core.backends()
 if backends == ["select"]:
     system.HAS_SENDMSG = False
 body = bytes(range(256)) * 2000

@@ -13,7 +13,7 @@ from peers import DEADLINE_S, eventually
 from wawo._portable.loop import Loop
 from wawo._portable.threads import Threads, backends
 
-KINDS = [name for name, works, _ in backends() if works]
+KINDS = [name for name, works, *_ in backends() if works]
 
 
 @pytest.fixture(params=KINDS)

@@ -1,14 +1,15 @@
-"""Every test here runs over each backend of Linux; what several of them send."""
+"""Every test here runs over each backend of this system; what several of them send."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
+from backends import BACKENDS
 from peers import pattern
 
 
-@pytest.fixture(params=["epoll", "poll"])
+@pytest.fixture(params=BACKENDS)
 def backend(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 

@@ -296,14 +296,12 @@ cdef read_options(wawo_options *o, options):
 
 
 def backends():
-    """(name, works here, why not) of each backend, best first."""
-    cdef const char *name
-    cdef int err = 0
+    """(name, works here, why not, only on request) of each backend, best first."""
+    cdef wawo_backend_info info
     cdef unsigned rank = 0
     rows = []
-    while True:
-        name = wawo_backend_at(rank, &err)
-        if name == NULL:
-            return rows
-        rows.append((name.decode(), err == 0, "" if err == 0 else wawo_err_text(err).decode()))
+    while wawo_backend_at(rank, &info):
+        rows.append((info.name.decode(), info.why == NULL, "" if info.why == NULL else info.why.decode(),
+                     bool(info.on_request)))
         rank += 1
+    return rows

@@ -91,7 +91,11 @@ cdef extern from "<wawo.h>" nogil:
         uint64_t slab_bytes
     void wawo_engine_stats(wawo_threads *t, unsigned loop, wawo_loop_stats *out)
     void wawo_engine_slow_ns(wawo_threads *t, int64_t ns)
-    const char *wawo_backend_at(unsigned rank, int *err)
+    struct wawo_backend_info:
+        const char *name
+        const char *why
+        bint on_request
+    bint wawo_backend_at(unsigned rank, wawo_backend_info *info)
     void wawo_after_fork_child()
     size_t wawo_live_conns()
     size_t wawo_live_shares()

@@ -114,8 +114,14 @@ void wawo_engine_stats(struct wawo_threads *t, unsigned loop, struct wawo_loop_s
 /* Batches longer than this are counted as slow. Any thread. */
 void wawo_engine_slow_ns(struct wawo_threads *t, int64_t ns);
 
-/* Backends by rank, best first: name and 0 or why not; NULL at the end of the table. Any thread. */
-const char *wawo_backend_at(unsigned rank, int *err);
+/* A way to the kernel of this platform. */
+struct wawo_backend_info {
+    const char *name;
+    const char *why; /* why it does not work here; NULL: it does */
+    bool on_request; /* never chosen unless it is named */
+};
+/* Backends by rank, best first; false at the end of the table. Any thread. */
+bool wawo_backend_at(unsigned rank, struct wawo_backend_info *info);
 /* In the child after a fork: close every descriptor of every loop; nothing else is safe any more. */
 void wawo_after_fork_child(void);
 /* What is alive in the process. */

@@ -48,11 +48,11 @@ class Threads:
 
     def __init__(self, count: int, backend: str | None, pool_memory: int) -> None:
         kinds = backends()
-        names = [name for name, _, _ in kinds]
+        names = [name for name, *_ in kinds]
         if backend is not None and backend not in names:
             raise ValueError(f"backend must be one of {names}, not {backend!r}")
         if backend is None:
-            backend = next(name for name, works, _ in kinds if works)
+            backend = next(name for name, works, *_ in kinds if works)
         self._backend = backend
         self._forks = process.forks
         self._lock = threading.RLock()
@@ -160,9 +160,9 @@ def _life(loop: Loop) -> None:
         process.add_thread(-1)
 
 
-def backends() -> list[tuple[str, bool, str]]:
-    """(name, works here, why not) of each kind of selector, best first."""
-    return selecting.kinds()
+def backends() -> list[tuple[str, bool, str, bool]]:
+    """(name, works here, why not, only on request: never) of each kind of selector, best first."""
+    return [(*row, False) for row in selecting.kinds()]
 
 
 def live() -> dict[str, int]:

@@ -3,6 +3,7 @@
 
 #include "base/alloc.h"
 #include "base/err.h"
+#include "io/backend.h"
 #include "io/poller.h"
 
 #include <sys/resource.h>
@@ -10,10 +11,9 @@
 
 static const struct wawo_poller_ops *poller_of(const char *backend)
 {
-    if (strcmp(backend, "epoll") == 0)
-        return &wawo_poller_epoll;
-    ASSERT_STREQ(backend, "poll");
-    return &wawo_poller_poll;
+    int err;
+
+    return wawo_backend_choose(backend, &err)->arg;
 }
 
 static struct wawo_poller *open_one(const struct wawo_poller_ops *ops)
@@ -24,7 +24,7 @@ static struct wawo_poller *open_one(const struct wawo_poller_ops *ops)
     return p;
 }
 
-TEST_EACH_BACKEND(readable_and_writable, backend)
+TEST_EACH_POLLER(readable_and_writable, backend)
 {
     const struct wawo_poller_ops *ops = poller_of(backend);
     struct wawo_poller *p = open_one(ops);
@@ -55,7 +55,7 @@ TEST_EACH_BACKEND(readable_and_writable, backend)
     ops->close(p);
 }
 
-TEST_EACH_BACKEND(a_reset_reports_both, backend)
+TEST_EACH_POLLER(a_reset_reports_both, backend)
 {
     const struct wawo_poller_ops *ops = poller_of(backend);
     struct wawo_poller *p = open_one(ops);
@@ -73,7 +73,7 @@ TEST_EACH_BACKEND(a_reset_reports_both, backend)
     ops->close(p);
 }
 
-TEST_EACH_BACKEND(timeout_is_not_early, backend)
+TEST_EACH_POLLER(timeout_is_not_early, backend)
 {
     const struct wawo_poller_ops *ops = poller_of(backend);
     struct wawo_poller *p = open_one(ops);
@@ -97,7 +97,7 @@ static void wake_main(void *arg)
     w->ops->wake(w->p);
 }
 
-TEST_EACH_BACKEND(wake, backend)
+TEST_EACH_POLLER(wake, backend)
 {
     const struct wawo_poller_ops *ops = poller_of(backend);
     struct waker w = {ops, open_one(ops)};
@@ -152,7 +152,7 @@ static void fair(const char *backend, int fds, int max)
     ops->close(p);
 }
 
-TEST_EACH_BACKEND(fair_to_all, backend)
+TEST_EACH_POLLER(fair_to_all, backend)
 {
     static const int sizes[] = {1, 2, 3, 5, 8, 9, 10, 16, 17, 18, 34, 50, 99};
     size_t i;
@@ -164,7 +164,7 @@ TEST_EACH_BACKEND(fair_to_all, backend)
 }
 
 /* Entries come and go in any order, and each keeps its own tag. */
-TEST_EACH_BACKEND(random_sets, backend)
+TEST_EACH_POLLER(random_sets, backend)
 {
     enum { FDS = 60 };
     const struct wawo_poller_ops *ops = poller_of(backend);
@@ -207,7 +207,7 @@ TEST_EACH_BACKEND(random_sets, backend)
     ops->close(p);
 }
 
-TEST_EACH_BACKEND(no_memory, backend)
+TEST_EACH_POLLER(no_memory, backend)
 {
     const struct wawo_poller_ops *ops = poller_of(backend);
     struct wawo_poller *p;
@@ -226,7 +226,7 @@ TEST_EACH_BACKEND(no_memory, backend)
     ASSERT_EQ(kit_open_fds(), before);
 }
 
-TEST_EACH_BACKEND(no_descriptors, backend)
+TEST_EACH_POLLER(no_descriptors, backend)
 {
     const struct wawo_poller_ops *ops = poller_of(backend);
     struct wawo_poller *p;

@@ -299,7 +299,7 @@ TEST(parameters_that_make_no_sense)
     struct stage s;
     struct party server;
 
-    stage_open(&s, "epoll", 1);
+    stage_open(&s, NULL, 1);
     party_init(&server, &s, WAWO_AGENT);
     party_framed(&server, 5, 10);
     ASSERT_EQ(party_try_start(&server), WAWO_EINVAL);

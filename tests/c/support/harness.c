@@ -2,6 +2,9 @@
  * the child and by the parent, because a test may block signals or leave processes behind. */
 #include "harness.h"
 
+#include "expected.h"
+#include "io/backend.h"
+
 #include <errno.h>
 #include <inttypes.h>
 #include <poll.h>
@@ -34,6 +37,7 @@ struct run {
     char output[OUTPUT_MAX + 1];
 };
 
+const char harness_backends[] = "each backend", harness_pollers[] = "each poller";
 static struct harness_test *tests;
 
 void harness_register(struct harness_test *test)
@@ -243,12 +247,33 @@ static void full_name(const struct harness_test *test, char *name, size_t size)
              test->backend ? test->backend : "");
 }
 
+/* Ends the test if its backend does not work here: as skipped, or as failed where it was expected to. */
+static void ask_backend(const struct harness_test *test)
+{
+    const struct wawo_backend_ops *const *b = wawo_backends;
+    const char *why = NULL, *excuse;
+    int err;
+
+    while (strcmp((*b)->name, test->backend) != 0)
+        b++;
+    err = (*b)->probe(*b, &why);
+    if (err == 0)
+        return;
+    excuse = expected_excuse(test->backend);
+    if (excuse == NULL)
+        harness_fail(test->file, test->line, "%s should work here and does not: %s (%d)", test->backend,
+                     why != NULL ? why : "no reason given", err);
+    harness_skip("%s does not work here: %s (%s)", test->backend, why != NULL ? why : strerror(-err), excuse);
+}
+
 /* Exits through exit(), so that a leak checker of the compiler has its say too. */
 static _Noreturn void run_body(const struct harness_test *test)
 {
     size_t before = wawo_alloc_live != NULL ? wawo_alloc_live() : 0;
     size_t after;
 
+    if (test->backend != NULL)
+        ask_backend(test);
     test->body(test->backend);
     after = wawo_alloc_live != NULL ? wawo_alloc_live() : 0;
     if (after != before)
@@ -373,11 +398,37 @@ static int by_place(const void *a, const void *b)
     return strcmp(x->backend ? x->backend : "", y->backend ? y->backend : "");
 }
 
+/* Puts one entry for each backend in the place of those that ask for all of them. */
+static void expand_tests(void)
+{
+    struct harness_test *t = tests, *next, *one;
+    const struct wawo_backend_ops *const *b;
+
+    for (tests = NULL; t != NULL; t = next) {
+        next = t->next;
+        if (t->backend != harness_backends && t->backend != harness_pollers) {
+            harness_register(t);
+            continue;
+        }
+        for (b = wawo_backends; *b != NULL; b++) {
+            if (t->backend == harness_pollers && (*b)->arg == NULL)
+                continue;
+            one = malloc(sizeof(*one));
+            if (one == NULL)
+                abort();
+            *one = *t;
+            one->backend = (*b)->name;
+            harness_register(one);
+        }
+    }
+}
+
 static struct harness_test **sorted_tests(size_t *count)
 {
     struct harness_test **list;
     size_t n = 0;
 
+    expand_tests();
     for (struct harness_test *t = tests; t != NULL; t = t->next)
         n++;
     list = calloc(n + 1, sizeof(*list));

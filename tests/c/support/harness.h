@@ -3,6 +3,9 @@
  *     TEST(push_then_take) { ASSERT_EQ(wawo_mpsc_empty(&q), true); }
  *     TEST_EACH_BACKEND(echo, backend) { ... open a loop with this `backend` ... }
  *
+ * The backends are those of this platform's table. One that does not work here is skipped, or fails where
+ * support/expected.h says that it should.
+ *
  * A test registers itself; its full name is <floor>/<file>/<name>[/<backend>]. Each runs in a child process with a
  * deadline, its output is shown when it fails, and wawo_alloc_live() must be back where it was when it ends. Every
  * assertion may be used from any thread, ends the child, and does not depend on NDEBUG. Operands are evaluated once.
@@ -20,10 +23,13 @@ struct harness_test {
     const char *file;
     int line;
     const char *name;
-    const char *backend; /* NULL: the test does not ask for one */
+    const char *backend; /* NULL: the test does not ask for one; one of the two below: for each of them */
     void (*body)(const char *backend);
     struct harness_test *next;
 };
+
+/* Known by their addresses. */
+extern const char harness_backends[], harness_pollers[];
 
 /* Keeps `test`, which must live as long as the program. */
 void harness_register(struct harness_test *test);
@@ -45,11 +51,14 @@ void harness_register(struct harness_test *test);
     HARNESS_ENTRY(name, NULL, )                                                                                        \
     static void body_##name(void)
 
-/* The body once for each backend; a new one is one line here. */
-#define TEST_EACH_BACKEND(name, backend)                                                                               \
+/* The body once for each backend of the table in io/backend.c. */
+#define TEST_EACH_BACKEND(name, backend) HARNESS_EACH(name, backend, harness_backends)
+/* The same for those that stand on a poller. */
+#define TEST_EACH_POLLER(name, backend) HARNESS_EACH(name, backend, harness_pollers)
+
+#define HARNESS_EACH(name, backend, which)                                                                             \
     static void test_##name(const char *backend);                                                                      \
-    HARNESS_ENTRY(name, "epoll", _epoll)                                                                               \
-    HARNESS_ENTRY(name, "poll", _poll)                                                                                 \
+    HARNESS_ENTRY(name, which, _each)                                                                                  \
     static void test_##name(const char *backend)
 
 /* ---- operands: any number, bool or pointer ---- */

@@ -12,12 +12,13 @@ const struct wawo_backend_ops *const wawo_backends[] = {
 const struct wawo_backend_ops *wawo_backend_choose(const char *name, int *err)
 {
     const struct wawo_backend_ops *const *b;
+    const char *why;
 
     *err = WAWO_EINVAL;
     for (b = wawo_backends; *b != NULL; b++) {
-        if (name != NULL && strcmp(name, (*b)->name) != 0)
+        if (name != NULL ? strcmp(name, (*b)->name) != 0 : (*b)->on_request)
             continue;
-        *err = (*b)->probe(*b);
+        *err = (*b)->probe(*b, &why);
         if (*err == 0)
             return *b;
     }

@@ -68,8 +68,9 @@ struct wawo_backend_env {
 
 struct wawo_backend_ops {
     const char *name;
-    /* 0 if this kernel has what it takes, tried and not guessed; else a negative code. Any thread. */
-    int (*probe)(const struct wawo_backend_ops *ops);
+    /* 0 if this kernel has what it takes, tried and not guessed; else a negative code, and *why in words where there are
+     * better ones than those of the code (a text that lives for ever), else NULL. Any thread. */
+    int (*probe)(const struct wawo_backend_ops *ops, const char **why);
     int (*open)(const struct wawo_backend_ops *ops, const struct wawo_backend_env *env, struct wawo_backend **out);
     /* Nothing is attached any more; or after a fork, in the child, where it only closes descriptors. */
     void (*close)(struct wawo_backend *b);
@@ -88,12 +89,13 @@ struct wawo_backend_ops {
     void (*wake)(struct wawo_backend *b); /* any thread */
     int64_t (*clock)(struct wawo_backend *b);
     const void *arg; /* the poller beneath, where there is one */
+    bool on_request; /* runs only when it is named, however good its rank */
 };
 
 /* Best first; NULL ends the table. */
 extern const struct wawo_backend_ops *const wawo_backends[];
 
-/* The backend of that name, or the best that probes with NULL. On failure NULL and *err: WAWO_EINVAL for an unknown name,
+/* The backend of that name, or with NULL the best that probes and need not be asked for. On failure NULL and *err: WAWO_EINVAL for an unknown name,
  * else why it does not probe. Any thread. */
 const struct wawo_backend_ops *wawo_backend_choose(const char *name, int *err);
 

@@ -49,12 +49,13 @@ struct wawo_backend {
     struct wawo_fired fired[FIRED];
 };
 
-static int ready_probe(const struct wawo_backend_ops *ops)
+static int ready_probe(const struct wawo_backend_ops *ops, const char **why)
 {
     const struct wawo_poller_ops *po = ops->arg;
     struct wawo_poller *p;
     int err = po->open(&p);
 
+    *why = NULL;
     if (err == 0)
         po->close(p);
     return err;

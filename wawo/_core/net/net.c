@@ -437,19 +437,26 @@ void wawo_engine_stats(struct wawo_threads *t, unsigned loop, struct wawo_loop_s
                       wawo_slab_bytes(&l->heap.slices);
 }
 
-const char *wawo_backend_at(unsigned rank, int *err)
+bool wawo_backend_at(unsigned rank, struct wawo_backend_info *info)
 {
     const struct wawo_backend_ops *ops;
     unsigned i;
+    int err;
 
     for (i = 0; i < rank; i++)
         if (wawo_backends[i] == NULL)
-            return NULL;
+            return false;
     ops = wawo_backends[rank];
     if (ops == NULL)
-        return NULL;
-    *err = ops->probe(ops);
-    return ops->name;
+        return false;
+    info->name = ops->name;
+    info->on_request = ops->on_request;
+    err = ops->probe(ops, &info->why);
+    if (err == 0)
+        info->why = NULL;
+    else if (info->why == NULL)
+        info->why = wawo_err_text(err);
+    return true;
 }
 
 void wawo_after_fork_child(void)

@@ -1,0 +1,19 @@
+#include "expected.h"
+
+#include "base/config.h" /* the feature macros of the system's headers */
+
+#include <stddef.h>
+
+#if defined(__linux__)
+const char *const expected_backends[] = {"epoll", "poll", NULL};
+#elif defined(_WIN32)
+const char *const expected_backends[] = {"iocp", NULL};
+#else
+const char *const expected_backends[] = {"kqueue", "poll", NULL};
+#endif
+
+const char *expected_excuse(const char *backend)
+{
+    (void)backend;
+    return NULL;
+}
