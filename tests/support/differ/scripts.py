@@ -7,6 +7,10 @@ A script is written so that what it must lead to does not hang on how fast someb
 * Output is either so little that the system takes it at once or so much that it never takes all (LARGE), and what is
   large goes only to peers that read all the time or not at all.
 * What is behind a large answer may not be read before that has gone, so it comes in one piece with the question.
+* Whether a large message still fits does not hang on whether little output before it has gone (MAX_PENDING).
+* Where peers wait and their addresses are counted, connections end one by one: whose place becomes free first says who
+  of those that wait is turned away.
+* No time limit is met (PATIENT).
 * A peer resets, or closes for good, only connections of which the engine has read all and that it has accepted: what
   meets a reset is a race.
 """
@@ -34,6 +38,8 @@ CUTTING = (
 )
 STREAMING = ("raw", "pull", "words")
 SMALL_MESSAGES = ("fixed",)
+PATIENT = {"close_timeout": 80.0, "connect_timeout": 80.0}
+MAX_PENDING = (1 << 20) + (1 << 18)  # one large message and what is little, but not two, nor one behind a rest of one
 
 # What a message asks of the listener; see reactions.py.
 HARMLESS = "EEEENNSKHGFOMQJ"
@@ -57,6 +63,11 @@ STEPS = (
 def make(chance: random.Random) -> Script:
     """A script of up to some twenty steps; everything random comes from ``chance``."""
     return _Maker(chance).make()
+
+
+def waits_by_address(options: dict[str, Any]) -> bool:
+    """Whether peers wait for a place that they may not get for their address."""
+    return options.get("on_full") == "wait" and "max_connections_per_address" in options
 
 
 class _Peer:
@@ -98,11 +109,11 @@ class _Maker:
 
     def _options(self) -> dict[str, Any]:
         chance = self.chance
-        options: dict[str, Any] = {"high_water": 1 << 20, "low_water": 1 << 18}
+        options: dict[str, Any] = {"high_water": 1 << 20, "low_water": 1 << 18, **PATIENT}
         if chance.random() < 0.5:
             options |= {"high_water": 64 * 1024, "low_water": chance.choice((0, 1000, 32 * 1024))}
         if chance.random() < 0.3:
-            options["max_pending"] = 1 << 20  # the total is for all: who gets what is left of it is free
+            options["max_pending"] = MAX_PENDING  # the total is for all: who gets what is left of it is free
         if chance.random() < 0.3:
             options["max_connections"] = chance.randint(1, 3)
             options["on_full"] = chance.choice(("wait", "close"))
@@ -226,7 +237,10 @@ class _Maker:
 
     def _broadcast(self, number: int, peer: _Peer) -> None:
         to = self.chance.choice((None, None, self._live()))
-        self.steps.append(["broadcast", self.chance.choice((1, 30, 3000)), to, self.chance.choice(("skip", "close"))])
+        size, slow = self.chance.choice((1, 30, 3000)), self.chance.choice(("skip", "close"))
+        if waits_by_address(self.options):
+            slow = "skip"  # it could end several at once
+        self.steps.append(["broadcast", size, to, slow])
 
     def _end(self) -> None:
         """How the component comes to its end."""

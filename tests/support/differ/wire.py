@@ -17,6 +17,7 @@ from .reactions import attempt
 
 DEADLINE_S = 20.0
 CROWD, CROWD_SENDS = 3, 20
+WINDOW = 1 << 18
 _RESET = struct.pack("ii", 1, 0)
 
 
@@ -42,6 +43,13 @@ def crowd(conn: wawo.Connection, message: bytes) -> list[str]:
     for thread in threads:
         thread.join(DEADLINE_S)
     return sorted(map(str, answers))
+
+
+def peer_socket() -> socket.socket:
+    """One with a window that does not grow: what the system takes for a peer that does not read stays below LARGE."""
+    sock = socket.socket()
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, WINDOW)
+    return sock
 
 
 class Barrier:

@@ -8,115 +8,37 @@ the peers nor in the log and the counters, the step is over.
 
 from __future__ import annotations
 
-import errno
 import socket
 import termios
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import wawo
 
-from .reactions import MIB, Reactions, Shape, attempt, digest, filler, joined
-from .scripts import Script
-from .wire import DEADLINE_S, Barrier, Peer, ask, crowd
+from .reactions import MIB, attempt, digest, filler, joined
+from .scripts import Script, waits_by_address
+from .told import Told
+from .wire import DEADLINE_S, Barrier, Peer, ask, crowd, peer_socket
 
 STABLE_ROUNDS = 2
+T = TypeVar("T")
 
 
-class World:
+class World(Told):
     def __init__(self, script: Script, pool: wawo.IoPool, barrier: Barrier, folder: Path) -> None:
-        self.script = script
+        super().__init__(script, folder)
         self.barrier = barrier
-        self.shape = Shape(script["framing"])
-        self.step = 0
         self.peers: list[Peer] = []
         self.doors: list[socket.socket] = []
-        self.told: dict[str, list[list[Any]]] = {}
-        self.conns: dict[str, wawo.Connection] = {}
-        self.taken: dict[str, int] = {}
         self.dials = 0
-        self.count = 0
         self._lost = (0, 0)
-        self.reactions = Reactions(self.shape, script["callbacks"], self.log, folder)
-        listener = wawo.Listener(**self._callbacks())
+        self._one_by_one = waits_by_address(script["options"])
         kind = wawo.TcpServer if script["role"] == "server" else wawo.TcpAgent
-        self.component: Any = kind(listener, framing=self.shape.framing, io=pool, **script["options"])
+        self.component: Any = kind(self.listener(), framing=self.shape.framing, io=pool, **script["options"])
         self.reactions.component = self.component
-
-    def log(self, key: str, *values: Any) -> None:
-        self.count += 1
-        self.told.setdefault(key, []).append([self.step, *values])
-
-    # ---- callbacks ----
-
-    def _key(self, conn: wawo.Connection) -> str:
-        """Connections are known by the address of their peer, or by what was given to connect()."""
-        if conn.extra is not None:
-            return str(conn.extra)
-        address = conn.remote_address
-        return f"from {address[0]}:{address[1]}" if address else "?"
-
-    def _callbacks(self) -> dict[str, Callable[..., object]]:
-        wanted = self.script["callbacks"]
-        found: dict[str, Callable[..., object]] = {
-            "OnReceive": self._on_receive,
-            "OnClose": self._on_close,
-            "OnShutdown": lambda component: self.log("component", "OnShutdown", component is self.component),
-        }
-        if "OnOpen" in wanted:
-            name = "OnAccept" if self.script["role"] == "server" else "OnConnect"
-            found[name] = self._noting("OnOpen", name)
-        for name in ("OnHandShake", "OnDrain"):
-            if name in wanted:
-                found[name] = self._noting(name, name)
-        if "OnSend" in wanted:
-            found["OnSend"] = self._on_send
-        if "OnException" in wanted:
-            found["OnException"] = lambda conn, error: self.log(self._key(conn), "OnException", repr(error))
-        return found
-
-    def _noting(self, role: str, name: str) -> Callable[[wawo.Connection], object]:
-        def callback(conn: wawo.Connection) -> object:
-            key = self._key(conn)
-            self.conns.setdefault(key, conn)
-            self.log(key, name, conn.connected)
-            return self.reactions.also(role, key, conn)
-
-        return callback
-
-    def _on_receive(self, conn: wawo.Connection, data: Any) -> object:
-        key = self._key(conn)
-        self.conns.setdefault(key, conn)
-        if self.shape.name == "pull":
-            return self._on_pull(key, conn, data)
-        self.log(key, "OnReceive", bytes(data))
-        return self.reactions.react(key, conn, bytes(data))
-
-    def _on_pull(self, key: str, conn: wawo.Connection, length: int) -> object:
-        """What lies there, in portions, and the rest behind a look at it."""
-        taken = b""
-        while (portion := conn.fetch(100)) is not None:
-            taken += portion
-        rest = length - len(taken)
-        looked, more = conn.peek(rest), conn.peek(rest + 1)
-        taken += conn.fetch(rest) or b""
-        self.log(key, "OnReceive", taken)
-        if (looked or b"") != taken[len(taken) - rest :] or more is not None:
-            self.log(key, "wrong peek", digest(looked or b""), more)
-        return self.reactions.react(key, conn, taken)
-
-    def _on_send(self, conn: wawo.Connection, length: int) -> None:
-        key = self._key(conn)
-        self.taken[key] = self.taken.get(key, 0) + length
-
-    def _on_close(self, conn: wawo.Connection, operation: wawo.Operation, error: int) -> object:
-        key = self._key(conn)
-        name = errno.errorcode.get(error, str(error))
-        self.log(key, "OnClose", operation.name, name if error else "", repr(conn.error), conn.connected)
-        return self.reactions.also("OnClose", key, conn)
 
     # ---- the run ----
 
@@ -228,7 +150,7 @@ class World:
 
     def _dial_in(self) -> None:
         """Each from an address of its own, for a port may soon be taken again; where they count, three share one."""
-        sock = socket.socket()
+        sock = peer_socket()
         number = len(self.peers) + 1
         if "max_connections_per_address" in self.script["options"]:
             number = -(-number // 3)
@@ -241,7 +163,9 @@ class World:
             self.peers[-1].end = "reset"
 
     def _dial_open(self, number: int) -> None:
-        door = socket.create_server(("127.0.0.1", 0))
+        door = peer_socket()
+        door.bind(("127.0.0.1", 0))
+        door.listen()
         self.doors.append(door)
         door.settimeout(DEADLINE_S)
         key = f"peer {number}"
@@ -352,6 +276,8 @@ class World:
         self.component.stop()
 
     def _step_disconnect_all(self) -> None:
+        if self._one_by_one:
+            self._disconnect_each()
         self.log("component", "disconnected", self.component.disconnect_long(0))
         for peer in self.peers:
             peer.reads = True
@@ -370,18 +296,35 @@ class World:
         self._everybody_leaves(lambda: not stopper.is_alive())
         stopper.join(DEADLINE_S)
 
+    def _disconnect_each(self) -> None:
+        """Also those that get a place by it."""
+        for peer in self._in_turn(self.peers):
+            peer.reads = True
+        ended = 0
+        while more := list(self.conns.values())[ended:]:
+            for conn in self._in_turn(more):
+                self.component.disconnect(conn.id)
+            ended += len(more)
+
     def _everybody_leaves(self, all_gone: Callable[[], bool]) -> None:
         """Each with a FIN; who is paused has to be resumed to hear of it."""
-        for peer in self.peers:
+        for peer in self._in_turn(self.peers):
             peer.finishing = True
         self.settle()
 
         def gone() -> bool:
-            for conn in list(self.conns.values()):
+            for conn in self._in_turn(list(self.conns.values())):
                 conn.resume()
             return all_gone()
 
         self.until(gone)
+
+    def _in_turn(self, things: list[T]) -> Iterator[T]:
+        """Each, and what it leads to is over before the next, where it matters whose place becomes free first."""
+        for thing in things:
+            yield thing
+            if self._one_by_one:
+                self.settle()
 
     # ---- the result ----
 
