@@ -71,10 +71,18 @@ POSIX = (
 
 LINUX = ("io/poller_epoll.c",)
 
+WINDOWS = (
+    "base/os_win.c",
+    "base/os_win_base.c",
+    "base/os_file_win.c",
+)
+
 SOURCES = {
     "linux": COMMON + POSIX + LINUX,
+    "win32": COMMON + WINDOWS,
 }
 
 LIBRARIES = {
     "linux": ("pthread",),
+    "win32": ("ws2_32", "iphlpapi", "bcrypt"),
 }

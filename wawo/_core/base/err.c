@@ -3,6 +3,7 @@
 #include "err.h"
 
 #include "check.h"
+#include "os.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,7 +17,7 @@ const char *wawo_err_text(int code)
         WAWO_ERR_TABLE(X)
 #undef X
     default:
-        return strerror(code < 0 ? -code : code);
+        return wawo_os_error_text(code < 0 ? -code : code);
     }
 }
 

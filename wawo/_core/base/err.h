@@ -3,7 +3,7 @@
 #ifndef WAWO_BASE_ERR_H
 #define WAWO_BASE_ERR_H
 
-#include <errno.h>
+#include "os_errno.h"
 
 /* X(name, errno value, text): the one table of errors. */
 #define WAWO_ERR_TABLE(X)                                                                                              \

@@ -1,12 +1,11 @@
 /* F0 os: everything wawo asks of the operating system except waiting for events, which the backends do.
- * One implementation file for each family of systems (os_posix.c). Results: 0 or a count, or a negative WAWO_E…,
- * which is minus the errno value. EINTR never leaves this floor. Any thread unless said otherwise. */
+ * One implementation file for each family of systems (os_posix.c, os_win.c). Results: 0 or a count, or a negative
+ * WAWO_E…, which is minus the errno value. EINTR never leaves this floor. Any thread unless said otherwise. */
 #ifndef WAWO_BASE_OS_H
 #define WAWO_BASE_OS_H
 
 #include "config.h"
-
-#include <pthread.h>
+#include "os_thread.h"
 
 /* ---- addresses ---- */
 
@@ -40,7 +39,9 @@ bool wawo_addr_equal(const struct wawo_addr *a, const struct wawo_addr *b);
  * a failure is 0 with *gai set to the EAI_… code, or WAWO_ENOMEM. */
 int wawo_os_resolve(const char *host, uint16_t port, struct wawo_addr **list, int *gai);
 
-/* ---- sockets: non-blocking, close-on-exec, never SIGPIPE ---- */
+/* ---- sockets: non-blocking, close-on-exec, never SIGPIPE ----
+ * A socket is an int everywhere. On Windows it is the value of its handle, which is small: handles have 32 significant
+ * bits, so that 32-bit and 64-bit programs can share them, and the system counts them from 4 upwards. */
 
 /* Same layout as the kernel's vector on POSIX. */
 struct wawo_iov {
@@ -84,7 +85,7 @@ int wawo_os_tune_tcp(int fd, bool no_delay, int keepalive_idle_s, int keepalive_
  * would fail again at once. */
 bool wawo_os_accept_transient(int code);
 
-/* ---- wake-ups: a descriptor that another thread can make readable ---- */
+/* ---- wake-ups: a descriptor that another thread can make readable; where pollers run, so not on Windows ---- */
 
 struct wawo_wakefd {
     int rd, wr;
@@ -96,6 +97,11 @@ void wawo_wakefd_close(struct wawo_wakefd *w);
 void wawo_wakefd_signal(const struct wawo_wakefd *w);
 /* Makes it unreadable again. */
 void wawo_wakefd_drain(const struct wawo_wakefd *w);
+
+/* ---- errors ---- */
+
+/* The system's text for an errno value, in UTF-8; never NULL, valid until this thread asks again. */
+const char *wawo_os_error_text(int error);
 
 /* ---- time ---- */
 
@@ -113,36 +119,5 @@ int wawo_os_random(void *p, size_t len);
 /* Zeroed, page aligned, not resident until touched. NULL when refused. */
 void *wawo_os_map(size_t size);
 void wawo_os_unmap(void *p, size_t size);
-
-/* ---- threads ---- */
-
-struct wawo_mutex {
-    pthread_mutex_t m;
-};
-struct wawo_cond {
-    pthread_cond_t c;
-};
-struct wawo_thread {
-    pthread_t t;
-};
-
-/* As POSIX has them; none of them can fail. */
-void wawo_mutex_init(struct wawo_mutex *m);
-void wawo_mutex_fini(struct wawo_mutex *m);
-void wawo_mutex_lock(struct wawo_mutex *m);
-void wawo_mutex_unlock(struct wawo_mutex *m);
-void wawo_cond_init(struct wawo_cond *c);
-void wawo_cond_fini(struct wawo_cond *c);
-void wawo_cond_signal(struct wawo_cond *c);
-void wawo_cond_broadcast(struct wawo_cond *c);
-void wawo_cond_wait(struct wawo_cond *c, struct wawo_mutex *m);
-/* false: `timeout_ns` passed. */
-bool wawo_cond_wait_for(struct wawo_cond *c, struct wawo_mutex *m, int64_t timeout_ns);
-/* Starts a thread with every signal blocked and this name (15 bytes at most). */
-int wawo_thread_start(struct wawo_thread *t, const char *name, void (*main)(void *arg), void *arg);
-void wawo_thread_join(struct wawo_thread *t);
-void wawo_thread_detach(struct wawo_thread *t);
-/* Lets another thread run; for spin locks. */
-void wawo_thread_yield(void);
 
 #endif

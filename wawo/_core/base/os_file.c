@@ -236,3 +236,8 @@ int wawo_os_file_load(int fd, uint64_t offset, size_t len, size_t ahead)
     read_ahead(fd, offset, (uint64_t)len + ahead);
     return load(fd, offset, len);
 }
+
+void wawo_os_file_close(int fd)
+{
+    (void)close(fd); /* EINTR: as in wawo_os_close */
+}

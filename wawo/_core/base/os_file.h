@@ -1,5 +1,5 @@
-/* F0 os: files on their way to a socket. A descriptor is of a regular file, open for reading. Results as in os.h. Any
- * thread. */
+/* F0 os: files on their way to a socket. A descriptor is of a regular file, open for reading; on Windows it is the C
+ * library's, and the file is open in binary mode. Results as in os.h. Any thread. */
 #ifndef WAWO_BASE_OS_FILE_H
 #define WAWO_BASE_OS_FILE_H
 
@@ -24,6 +24,7 @@ int wawo_os_file_load(int fd, uint64_t offset, size_t len, size_t ahead);
 /* Bytes that went from the file into the socket, 0 at the end of the file. A socket whose peer is gone raises SIGPIPE
  * on this thread, which therefore has it blocked: the loops have. */
 ptrdiff_t wawo_os_sendfile(int sock, int fd, uint64_t offset, size_t len);
+void wawo_os_file_close(int fd);
 /* For tests: these are asked instead of the system (NULL: the system again) by cached and load. */
 void wawo_os_file_pretend(bool (*cached)(uint64_t offset, size_t len), int (*load)(uint64_t offset, size_t len));
 

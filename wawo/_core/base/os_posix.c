@@ -463,6 +463,13 @@ void wawo_wakefd_drain(const struct wawo_wakefd *w)
     } while (n < 0 && errno == EINTR);
 }
 
+/* ---- errors ---- */
+
+const char *wawo_os_error_text(int error)
+{
+    return strerror(error);
+}
+
 /* ---- time ---- */
 
 static int64_t clock_ns(clockid_t id)

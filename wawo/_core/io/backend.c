@@ -7,7 +7,10 @@ const struct wawo_backend_ops *const wawo_backends[] = {
 #if defined(__linux__)
     &wawo_backend_epoll,
 #endif
-    &wawo_backend_poll, NULL};
+#if !defined(_WIN32)
+    &wawo_backend_poll,
+#endif
+    NULL};
 
 const struct wawo_backend_ops *wawo_backend_choose(const char *name, int *err)
 {

@@ -16,7 +16,7 @@ struct wawo_worker {
 static unsigned live;        /* atomic */
 static unsigned next_number; /* atomic */
 static struct wawo_threads *all;
-static struct wawo_mutex all_lock = {PTHREAD_MUTEX_INITIALIZER};
+static struct wawo_mutex all_lock = WAWO_MUTEX_INIT;
 
 static void worker_main(void *arg)
 {

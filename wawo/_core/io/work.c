@@ -3,7 +3,7 @@
 #include "../base/os.h"
 #include "work.h"
 
-static struct wawo_mutex lock = {PTHREAD_MUTEX_INITIALIZER};
+static struct wawo_mutex lock = WAWO_MUTEX_INIT;
 static struct wawo_cond ready;
 static bool ready_made;
 static struct wawo_node *first, **last = &first;

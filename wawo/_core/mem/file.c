@@ -8,7 +8,7 @@
 /* All that are open: a child of a fork closes them. It may be made at any moment, with the lock held by a thread that it
  * does not have: so it goes through the list without, and every store leaves a list that can be read. */
 static struct wawo_file *all;
-static struct wawo_mutex all_lock = {PTHREAD_MUTEX_INITIALIZER};
+static struct wawo_mutex all_lock = WAWO_MUTEX_INIT;
 static size_t live; /* atomic */
 
 static void enlist(struct wawo_file *f)
@@ -58,7 +58,7 @@ void wawo_file_drop(struct wawo_file *f)
     if (wawo_sub(&f->refs, 1) != 1)
         return;
     delist(f); /* before the close: a child must not close a stranger's descriptor */
-    wawo_os_close(f->fd);
+    wawo_os_file_close(f->fd);
     wawo_free(f);
     wawo_sub(&live, 1);
 }
@@ -73,7 +73,7 @@ void wawo_file_after_fork(void)
     struct wawo_file *f;
 
     for (f = all; f != NULL; f = f->next)
-        wawo_os_close(f->fd);
+        wawo_os_file_close(f->fd);
     all = NULL;
     wawo_mutex_init(&all_lock);
     wawo_store(&live, 0);

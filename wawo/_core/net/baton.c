@@ -7,7 +7,7 @@ enum { SPINS = 200 }; /* some 10 µs */
 
 static uint32_t taken;   /* atomic */
 static uint32_t waiters; /* atomic; changed under the lock */
-static struct wawo_mutex lock = {PTHREAD_MUTEX_INITIALIZER};
+static struct wawo_mutex lock = WAWO_MUTEX_INIT;
 static struct wawo_cond given; /* made by the first who waits: a static one would count another clock */
 static bool given_made;
 
