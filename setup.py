@@ -23,6 +23,7 @@ from setuptools.command.build_ext import build_ext
 
 CORE = Path("wawo", "_core")
 MANIFEST = runpy.run_path(str(CORE / "manifest.py"))
+SYSTEM = next((name for name in MANIFEST["SOURCES"] if sys.platform.startswith(name)), sys.platform)  # freebsd14
 
 SANITIZER = ["-O1", "-g", "-fno-omit-frame-pointer", "-UNDEBUG", "-DWAWO_DEBUG"]
 
@@ -79,9 +80,9 @@ def native() -> Extension:
     compile_flags, link_flags = MODES[mode()]
     return Extension(
         "wawo._core._native",
-        [str(CORE / name) for name in MANIFEST["SOURCES"].get(sys.platform, ())],
+        [str(CORE / name) for name in MANIFEST["SOURCES"].get(SYSTEM, ())],
         include_dirs=[str(CORE)],
-        libraries=list(MANIFEST["LIBRARIES"].get(sys.platform, ())),
+        libraries=list(MANIFEST["LIBRARIES"].get(SYSTEM, ())),
         extra_compile_args=["-std=c11", "-fvisibility=hidden", *compile_flags],
         extra_link_args=link_flags,
         depends=headers(),
@@ -102,7 +103,7 @@ class Wheel(bdist_wheel):
 
     def finalize_options(self) -> None:
         super().finalize_options()
-        self.plat_name_supplied = self.plat_name_supplied or sys.platform not in MANIFEST["SOURCES"]
+        self.plat_name_supplied = self.plat_name_supplied or SYSTEM not in MANIFEST["SOURCES"]
 
 
 class BuildNative(build_ext):
@@ -127,7 +128,7 @@ class BuildNative(build_ext):
 
     def check_tools(self) -> None:
         implementation = platform.python_implementation()
-        if sys.platform not in MANIFEST["SOURCES"] or implementation != "CPython":
+        if SYSTEM not in MANIFEST["SOURCES"] or implementation != "CPython":
             known = ", ".join(MANIFEST["SOURCES"])
             fail(f"there is no native engine for {implementation} on {sys.platform} yet: take CPython on {known}")
         command = getattr(self.compiler, "compiler_so", ["cc"])

@@ -1,7 +1,8 @@
 """Which C files make up the core on which platform: data only, read by setup.py and tests/c/build.py.
 
 A new file is one line in its floor. A new platform is a tuple of the files that only it has, and a row in SOURCES.
-The keys of SOURCES and LIBRARIES are values of sys.platform; paths are relative to this folder.
+The keys of SOURCES and LIBRARIES are values of sys.platform, which may have a number behind it ("freebsd14"); paths
+are relative to this folder.
 """
 
 BASE = (
@@ -64,6 +65,7 @@ COMMON = BASE + MEM + IO + PROTO + NET
 
 POSIX = (
     "base/os_posix.c",
+    "base/os_thread.c",
     "base/os_file.c",
     "io/backend_ready.c",
     "io/poller_poll.c",
@@ -79,10 +81,16 @@ WINDOWS = (
 
 SOURCES = {
     "linux": COMMON + POSIX + LINUX,
+    "darwin": COMMON + POSIX,
+    "freebsd": COMMON + POSIX,
+    "openbsd": COMMON + POSIX,
     "win32": COMMON + WINDOWS,
 }
 
 LIBRARIES = {
     "linux": ("pthread",),
+    "darwin": (),
+    "freebsd": ("pthread",),
+    "openbsd": ("pthread",),
     "win32": ("ws2_32", "iphlpapi", "bcrypt"),
 }

@@ -88,6 +88,12 @@ __declspec(dllimport) unsigned long __stdcall GetCurrentThreadId(void);
 #define wawo_thread_self() ((uintptr_t)pthread_self())
 #endif
 
+/* WAWO_BSD: macOS and the BSDs. WAWO_KQUEUE: there is sys/event.h; a test may say so too, and bring it. */
+#if defined(__APPLE__) || defined(__FreeBSD__) || defined(__OpenBSD__) || defined(__NetBSD__) || defined(__DragonFly__)
+#define WAWO_BSD 1
+#define WAWO_KQUEUE 1
+#endif
+
 #define WAWO_CACHE_LINE 64
 
 /* The struct that embeds `member` at `ptr`. */

@@ -23,13 +23,19 @@ struct wawo_addr {
 };
 
 /* The longest path of a unix socket, and the longest abstract name behind its '@'; room for either, and the NUL. */
-enum { WAWO_UNIX_MAX = 107, WAWO_UNIX_TEXT = WAWO_UNIX_MAX + 2 };
+#if defined(WAWO_BSD)
+enum { WAWO_UNIX_MAX = 103 };
+#else
+enum { WAWO_UNIX_MAX = 107 };
+#endif
+enum { WAWO_UNIX_TEXT = WAWO_UNIX_MAX + 2 };
 
 /* Room for any address as text, and the NUL. */
 #define WAWO_ADDR_TEXT 120
 
 /* Reads a numeric host ("127.0.0.1", "::1", "fe80::1%eth0") or a unix socket ("unix:/path", "unix:@name"), which then
- * borrows from `host`. WAWO_EINVAL when `host` is a name, -ENAMETOOLONG for a unix path that no address holds. */
+ * borrows from `host`. WAWO_EINVAL when `host` is a name, -ENAMETOOLONG for a unix path that no address holds,
+ * WAWO_ENOTSUP for an abstract one where there are none. */
 int wawo_addr_parse(struct wawo_addr *a, const char *host, uint16_t port);
 /* Writes the host part as text; that of a unix socket as above, nothing when the path is not told. */
 void wawo_addr_text(const struct wawo_addr *a, char text[WAWO_ADDR_TEXT]);

@@ -7,7 +7,11 @@
  * - preadv2(RWF_NOWAIT) of one byte answers EAGAIN for a page that is missing or being read; it starts the reading of a
  *   missing one. File systems without it (overlayfs, tmpfs, NFS, FUSE) answer EOPNOTSUPP.
  * - POSIX_FADV_RANDOM keeps sendfile() from reading ahead, which would be the loop waiting for a place in the disk's
- *   queue. A read of that descriptor still fetches all that it was asked for, in one go. */
+ *   queue. A read of that descriptor still fetches all that it was asked for, in one go.
+ *
+ * Facts about macOS and the BSDs
+ * - macOS, FreeBSD and DragonFly have each a sendfile() of its own; all count what went also when they fail.
+ * - Nothing there tells what is in memory, but for mincore() of a mapping: so all of a file is read by the pool first. */
 #include "config.h"
 
 #include "atomic.h"
@@ -24,7 +28,10 @@
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #else
+#include <sys/types.h> /* before sys/uio.h, where that does not do it itself */
+
 #include <sys/socket.h>
+#include <sys/uio.h>
 #endif
 
 enum {
@@ -201,8 +208,34 @@ static void read_ahead(int fd, uint64_t offset, uint64_t len)
     (void)fd, (void)offset, (void)len;
 }
 
-/* Each of these systems has a sendfile() of its own: until a port brings it, through a buffer. */
-ptrdiff_t wawo_os_sendfile(int sock, int fd, uint64_t offset, size_t len)
+#if defined(__APPLE__)
+static int send_pages(int sock, int fd, uint64_t offset, size_t len, off_t *sent)
+{
+    *sent = (off_t)len;
+    return sendfile(fd, sock, (off_t)offset, sent, NULL, 0);
+}
+#elif defined(__FreeBSD__) || defined(__DragonFly__)
+static int send_pages(int sock, int fd, uint64_t offset, size_t len, off_t *sent)
+{
+    return sendfile(fd, sock, (off_t)offset, len, NULL, sent, 0);
+}
+#else
+static int send_pages(int sock, int fd, uint64_t offset, size_t len, off_t *sent)
+{
+    (void)sock, (void)fd, (void)offset, (void)len, (void)sent;
+    errno = EOPNOTSUPP;
+    return -1;
+}
+#endif
+
+/* A socket that SIGPIPE could come from has been told not to (os_posix.c), where a flag cannot say so. */
+#if defined(__APPLE__)
+#define SEND_FLAGS 0
+#else
+#define SEND_FLAGS MSG_NOSIGNAL
+#endif
+
+static ptrdiff_t send_copy(int sock, int fd, uint64_t offset, size_t len)
 {
     char block[READ_BLOCK];
     ssize_t n, sent;
@@ -213,9 +246,26 @@ ptrdiff_t wawo_os_sendfile(int sock, int fd, uint64_t offset, size_t len)
     if (n <= 0)
         return n == 0 ? 0 : -errno;
     do {
-        sent = send(sock, block, (size_t)n, MSG_NOSIGNAL);
+        sent = send(sock, block, (size_t)n, SEND_FLAGS);
     } while (sent < 0 && errno == EINTR);
     return sent >= 0 ? sent : -errno;
+}
+
+ptrdiff_t wawo_os_sendfile(int sock, int fd, uint64_t offset, size_t len)
+{
+    off_t sent = 0;
+
+    while (send_pages(sock, fd, offset, len, &sent) != 0) {
+        if (errno == EOPNOTSUPP || errno == ENOTSUP || errno == ENOTSOCK || errno == EINVAL)
+            return send_copy(sock, fd, offset, len); /* not of this file, or not into this socket */
+        if (errno != EAGAIN && errno != EINTR)
+            return -errno;
+        if (sent > 0)
+            break;
+        if (errno == EAGAIN)
+            return WAWO_AGAIN;
+    }
+    return (ptrdiff_t)sent;
 }
 
 #endif

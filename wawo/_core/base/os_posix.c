@@ -1,4 +1,4 @@
-/* F0 os for POSIX systems. */
+/* F0 os for POSIX systems. What is different is named at the top; what is missing is made of what there is. */
 #include "config.h"
 
 #include "alloc.h"
@@ -11,16 +11,11 @@
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <sched.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
-#include <sys/random.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/un.h>
 #include <time.h>
@@ -28,6 +23,40 @@
 
 #if defined(__linux__)
 #include <linux/sockios.h>
+#include <sys/eventfd.h>
+#include <sys/random.h>
+#include <sys/syscall.h>
+#elif defined(__APPLE__)
+#include <sys/random.h>
+#endif
+
+/* Two readings of one clock. CLOCK_MONOTONIC of macOS counts microseconds, and has no coarse one beside it. */
+#if defined(__APPLE__)
+#define CLOCK_FINE CLOCK_UPTIME_RAW
+#define CLOCK_COARSE CLOCK_UPTIME_RAW_APPROX
+#else
+#define CLOCK_FINE CLOCK_MONOTONIC
+#if defined(__linux__)
+#define CLOCK_COARSE CLOCK_MONOTONIC_COARSE
+#elif defined(CLOCK_MONOTONIC_FAST)
+#define CLOCK_COARSE CLOCK_MONOTONIC_FAST
+#else
+#define CLOCK_COARSE CLOCK_MONOTONIC
+#endif
+#endif
+
+/* How a send raises no SIGPIPE: macOS has it as an option of the socket alone (settle). */
+#if defined(__APPLE__)
+#define SEND_FLAGS 0
+#else
+#define SEND_FLAGS MSG_NOSIGNAL
+#endif
+
+#ifndef MAP_NORESERVE /* where memory is never reserved */
+#define MAP_NORESERVE 0
+#endif
+#ifndef EAI_ADDRFAMILY
+#define EAI_ADDRFAMILY EAI_NONAME
 #endif
 
 _Static_assert(sizeof(struct wawo_iov) == sizeof(struct iovec), "wawo_iov is passed as iovec");
@@ -103,6 +132,10 @@ static int parse_unix(struct wawo_addr *a, const char *path)
 {
     size_t len = strlen(path), most = path[0] == '@' ? WAWO_UNIX_MAX + 1 : WAWO_UNIX_MAX;
 
+#if !defined(__linux__)
+    if (path[0] == '@')
+        return WAWO_ENOTSUP;
+#endif
     if (len > most)
         return -ENAMETOOLONG;
     if (len == 0)
@@ -206,12 +239,33 @@ int wawo_os_resolve(const char *host, uint16_t port, struct wawo_addr **list, in
 
 /* ---- sockets ---- */
 
+#if defined(__APPLE__)
+/* What other systems do as they make a descriptor: non-blocking, closed by exec; a fork in between inherits it. */
+static int settle(int fd)
+{
+    int one = 1, err;
+
+    (void)setsockopt(fd, SOL_SOCKET, SO_NOSIGPIPE, &one, sizeof one); /* not of a pipe */
+    if (fcntl(fd, F_SETFD, FD_CLOEXEC) == 0 && fcntl(fd, F_SETFL, O_NONBLOCK) == 0)
+        return fd;
+    err = -errno;
+    (void)close(fd);
+    return err;
+}
+#endif
+
 int wawo_os_socket(int family)
 {
     int domain = family == WAWO_AF_INET ? AF_INET : family == WAWO_AF_INET6 ? AF_INET6 : AF_UNIX;
+#if defined(__APPLE__)
+    int fd = socket(domain, SOCK_STREAM, 0);
+
+    return fd >= 0 ? settle(fd) : -errno;
+#else
     int fd = socket(domain, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 
     return fd >= 0 ? fd : -errno;
+#endif
 }
 
 int wawo_os_bind(int fd, const struct wawo_addr *a)
@@ -241,12 +295,20 @@ int wawo_os_accept(int fd, struct wawo_addr *peer)
 
     do {
         len = sizeof u;
+#if defined(__APPLE__)
+        got = accept(fd, &u.sa, &len);
+#else
         got = accept4(fd, &u.sa, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+#endif
     } while (got < 0 && errno == EINTR);
     if (got < 0)
         return errno == EWOULDBLOCK ? WAWO_AGAIN : -errno;
     addr_from_os(peer, &u);
+#if defined(__APPLE__)
+    return settle(got);
+#else
     return got;
+#endif
 }
 
 int wawo_os_connect(int fd, const struct wawo_addr *a)
@@ -276,10 +338,10 @@ int wawo_os_socket_error(int fd)
  * cancellation, two locked instructions each; the loops are never cancelled. Sanitizers want to see the wrappers. */
 #if defined(__linux__) && !defined(WAWO_DEBUG)
 #define plain_recv(fd, buf, len) syscall(SYS_recvfrom, fd, buf, len, 0, NULL, NULL)
-#define plain_send(fd, buf, len) syscall(SYS_sendto, fd, buf, len, MSG_NOSIGNAL, NULL, 0)
+#define plain_send(fd, buf, len) syscall(SYS_sendto, fd, buf, len, SEND_FLAGS, NULL, 0)
 #else
 #define plain_recv(fd, buf, len) recv(fd, buf, len, 0)
-#define plain_send(fd, buf, len) send(fd, buf, len, MSG_NOSIGNAL)
+#define plain_send(fd, buf, len) send(fd, buf, len, SEND_FLAGS)
 #endif
 
 ptrdiff_t wawo_os_recv(int fd, void *buf, size_t len)
@@ -305,9 +367,9 @@ ptrdiff_t wawo_os_send(int fd, const void *buf, size_t len)
 ptrdiff_t wawo_os_sendv(int fd, const struct wawo_iov *iov, int n, bool more)
 {
 #ifdef MSG_MORE
-    int flags = MSG_NOSIGNAL | (more ? MSG_MORE : 0);
+    int flags = SEND_FLAGS | (more ? MSG_MORE : 0);
 #else
-    int flags = MSG_NOSIGNAL | (more ? 0 : 0);
+    int flags = SEND_FLAGS | (more ? 0 : 0);
 #endif
     struct msghdr msg;
     ssize_t sent;
@@ -328,10 +390,19 @@ int wawo_os_shutdown_write(int fd)
 
 int wawo_os_unacknowledged(int fd)
 {
-#ifdef SIOCOUTQ
+#if defined(SIOCOUTQ)
     int bytes;
 
     return ioctl(fd, SIOCOUTQ, &bytes) == 0 ? bytes : -errno;
+#elif defined(FIONWRITE)
+    int bytes;
+
+    return ioctl(fd, FIONWRITE, &bytes) == 0 ? bytes : -errno;
+#elif defined(SO_NWRITE)
+    int bytes;
+    socklen_t len = sizeof bytes;
+
+    return getsockopt(fd, SOL_SOCKET, SO_NWRITE, &bytes, &len) == 0 ? bytes : -errno;
 #else
     (void)fd;
     return WAWO_ENOTSUP;
@@ -390,25 +461,46 @@ int wawo_os_unix_path(int fd, bool peer, char path[WAWO_UNIX_TEXT])
         return -errno;
     if (len > offset)
         memcpy(path, u.un.sun_path, wawo_min_size(len - offset, WAWO_UNIX_TEXT - 1));
+#if defined(__linux__)
     if (len > offset && path[0] == '\0')
         path[0] = '@';
+#endif
     return 0;
+}
+
+#if defined(__APPLE__)
+#define TCP_KEEPIDLE TCP_KEEPALIVE
+#endif
+
+static int set_number(int fd, int level, int option, int value)
+{
+    if (setsockopt(fd, level, option, &value, sizeof value) == 0)
+        return 0;
+#if defined(WAWO_BSD)
+    if (errno == EINVAL) /* the peer has reset it already: the next read tells */
+        return 0;
+#endif
+    return -errno;
 }
 
 int wawo_os_tune_tcp(int fd, bool no_delay, int keepalive_idle_s, int keepalive_interval_s)
 {
-    int on = 1, count = 5;
+    int err = no_delay ? set_number(fd, IPPROTO_TCP, TCP_NODELAY, 1) : 0;
 
-    if (no_delay && setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on) != 0)
-        return -errno;
-    if (keepalive_idle_s == 0)
-        return 0;
-    if (setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on) != 0 ||
-        setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &keepalive_idle_s, sizeof keepalive_idle_s) != 0 ||
-        setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &keepalive_interval_s, sizeof keepalive_interval_s) != 0 ||
-        setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &count, sizeof count) != 0)
-        return -errno;
-    return 0;
+    if (err != 0 || keepalive_idle_s == 0)
+        return err;
+    err = set_number(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
+#if defined(TCP_KEEPIDLE) /* else the times are the system's alone */
+    if (err == 0)
+        err = set_number(fd, IPPROTO_TCP, TCP_KEEPIDLE, keepalive_idle_s);
+    if (err == 0)
+        err = set_number(fd, IPPROTO_TCP, TCP_KEEPINTVL, keepalive_interval_s);
+    if (err == 0)
+        err = set_number(fd, IPPROTO_TCP, TCP_KEEPCNT, 5);
+#else
+    (void)keepalive_interval_s;
+#endif
+    return err;
 }
 
 bool wawo_os_accept_transient(int code)
@@ -431,15 +523,42 @@ bool wawo_os_accept_transient(int code)
 
 /* ---- wake-ups ---- */
 
+enum { WAKEFD_READ = 128 }; /* bytes; an eventfd gives all that it has as 8 of them */
+
+#if defined(__linux__)
 int wawo_wakefd_open(struct wawo_wakefd *w)
 {
     w->rd = w->wr = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     return w->rd >= 0 ? 0 : -errno;
 }
+#else
+int wawo_wakefd_open(struct wawo_wakefd *w)
+{
+    int ends[2], err = 0;
+
+#if defined(__APPLE__)
+    if (pipe(ends) != 0)
+        return -errno;
+    ends[0] = settle(ends[0]);
+    ends[1] = settle(ends[1]);
+    if (ends[0] < 0 || ends[1] < 0) {
+        err = ends[0] < 0 ? ends[0] : ends[1];
+        wawo_os_close(ends[0] < 0 ? ends[1] : ends[0]);
+    }
+#else
+    err = pipe2(ends, O_NONBLOCK | O_CLOEXEC) == 0 ? 0 : -errno;
+#endif
+    w->rd = err == 0 ? ends[0] : -1;
+    w->wr = err == 0 ? ends[1] : -1;
+    return err;
+}
+#endif
 
 void wawo_wakefd_close(struct wawo_wakefd *w)
 {
     wawo_os_close(w->rd);
+    if (w->wr != w->rd)
+        wawo_os_close(w->wr);
     w->rd = w->wr = -1;
 }
 
@@ -455,12 +574,12 @@ void wawo_wakefd_signal(const struct wawo_wakefd *w)
 
 void wawo_wakefd_drain(const struct wawo_wakefd *w)
 {
-    uint64_t count;
+    uint64_t counts[WAKEFD_READ / sizeof(uint64_t)];
     ssize_t n;
 
     do {
-        n = read(w->rd, &count, sizeof count);
-    } while (n < 0 && errno == EINTR);
+        n = read(w->rd, counts, sizeof counts);
+    } while ((n < 0 && errno == EINTR) || n == WAKEFD_READ);
 }
 
 /* ---- errors ---- */
@@ -482,12 +601,12 @@ static int64_t clock_ns(clockid_t id)
 
 int64_t wawo_os_now_ns(void)
 {
-    return clock_ns(CLOCK_MONOTONIC);
+    return clock_ns(CLOCK_FINE);
 }
 
 int64_t wawo_os_now_coarse_ns(void)
 {
-    return clock_ns(CLOCK_MONOTONIC_COARSE);
+    return clock_ns(CLOCK_COARSE);
 }
 
 /* ---- random bytes ---- */
@@ -512,115 +631,4 @@ void *wawo_os_map(size_t size)
 void wawo_os_unmap(void *p, size_t size)
 {
     (void)munmap(p, size);
-}
-
-/* ---- threads ---- */
-
-void wawo_mutex_init(struct wawo_mutex *m)
-{
-    (void)pthread_mutex_init(&m->m, NULL);
-}
-
-void wawo_mutex_fini(struct wawo_mutex *m)
-{
-    (void)pthread_mutex_destroy(&m->m);
-}
-
-void wawo_mutex_lock(struct wawo_mutex *m)
-{
-    (void)pthread_mutex_lock(&m->m);
-}
-
-void wawo_mutex_unlock(struct wawo_mutex *m)
-{
-    (void)pthread_mutex_unlock(&m->m);
-}
-
-void wawo_cond_init(struct wawo_cond *c)
-{
-    pthread_condattr_t attr;
-
-    (void)pthread_condattr_init(&attr);
-    (void)pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    (void)pthread_cond_init(&c->c, &attr);
-    (void)pthread_condattr_destroy(&attr);
-}
-
-void wawo_cond_fini(struct wawo_cond *c)
-{
-    (void)pthread_cond_destroy(&c->c);
-}
-
-void wawo_cond_signal(struct wawo_cond *c)
-{
-    (void)pthread_cond_signal(&c->c);
-}
-
-void wawo_cond_broadcast(struct wawo_cond *c)
-{
-    (void)pthread_cond_broadcast(&c->c);
-}
-
-void wawo_cond_wait(struct wawo_cond *c, struct wawo_mutex *m)
-{
-    (void)pthread_cond_wait(&c->c, &m->m);
-}
-
-bool wawo_cond_wait_for(struct wawo_cond *c, struct wawo_mutex *m, int64_t timeout_ns)
-{
-    int64_t until = wawo_os_now_ns() + timeout_ns;
-    struct timespec ts = {.tv_sec = (time_t)(until / WAWO_SEC), .tv_nsec = (long)(until % WAWO_SEC)};
-
-    return pthread_cond_timedwait(&c->c, &m->m, &ts) != ETIMEDOUT;
-}
-
-struct start {
-    void (*main)(void *arg);
-    void *arg;
-    char name[16];
-};
-
-static void *thread_entry(void *p)
-{
-    struct start s = *(struct start *)p;
-
-    wawo_free(p);
-    (void)pthread_setname_np(pthread_self(), s.name);
-    s.main(s.arg);
-    return NULL;
-}
-
-int wawo_thread_start(struct wawo_thread *t, const char *name, void (*main)(void *arg), void *arg)
-{
-    struct start *s = wawo_alloc(sizeof *s);
-    sigset_t all, old;
-    int err;
-
-    if (s == NULL)
-        return WAWO_ENOMEM;
-    s->main = main;
-    s->arg = arg;
-    snprintf(s->name, sizeof s->name, "%s", name);
-    (void)sigfillset(&all);
-    (void)pthread_sigmask(SIG_SETMASK, &all, &old); /* inherited: signals belong to the application's threads */
-    err = pthread_create(&t->t, NULL, thread_entry, s);
-    (void)pthread_sigmask(SIG_SETMASK, &old, NULL);
-    if (err != 0)
-        wawo_free(s);
-    return err == EAGAIN ? WAWO_ENOMEM : -err; /* no room for a thread: never "would block" */
-}
-
-void wawo_thread_join(struct wawo_thread *t)
-{
-    (void)pthread_join(t->t, NULL);
-}
-
-void wawo_thread_detach(struct wawo_thread *t)
-{
-    (void)pthread_detach(t->t);
-}
-
-void wawo_thread_yield(void)
-{
-    (void)sched_yield();
 }
