@@ -4,8 +4,9 @@
     python tests/c/build.py --strict [--cc clang]      compiles every file for its warnings alone
     python tests/c/build.py --cpu aarch64 [FILTER...]  for another CPU, with ziglang and qemu-user-static
     python tests/c/build.py --mode sim [-v] -- [--first SEED] [--count SEEDS]
+    python tests/c/build.py --mode kqueue [FILTER...]  the poller of macOS and BSD over a look-alike of its kernel interface
 
-The last one is the simulation over a fake kernel, see tests/c/sim/sim.h.
+The simulation over a fake kernel: tests/c/sim/sim.h. The look-alike: tests/c/support/kqueue/sys/event.h.
 Objects stay in build/c/<mode>/; what did not change is not compiled again. Needs only the standard library.
 """
 
@@ -29,6 +30,7 @@ CORE = Path("wawo/_core")
 TESTS = Path("tests/c")
 SIM = TESTS / "sim"
 FUZZ = Path("tests/fuzz")
+KQUEUE = TESTS / "support" / "kqueue"
 
 STRICT = [
     "-std=c11",
@@ -63,13 +65,23 @@ ASAN: tuple[list[str], dict[str, str]] = (
     },
 )
 
+TSAN: tuple[list[str], dict[str, str]] = (
+    [*SANITIZER, "-fsanitize=thread"],
+    {"TSAN_OPTIONS": "second_deadlock_stack=1:die_after_fork=0"},
+)
+
+# The linker tells the look-alike what is closed.
+LOOKALIKE = ["-DWAWO_KQUEUE=1", f"-I{KQUEUE}", "-Wl,--wrap=close"]
+
 # mode: (flags of the compiler and the linker, options of the sanitizers' run time)
 MODES: dict[str, tuple[list[str], dict[str, str]]] = {
     "release": (["-O2", "-DNDEBUG"], {}),
     "debug": (["-O0", "-DWAWO_DEBUG"], {}),
     "asan": ASAN,
     "sim": ASAN,
-    "tsan": ([*SANITIZER, "-fsanitize=thread"], {"TSAN_OPTIONS": "second_deadlock_stack=1:die_after_fork=0"}),
+    "tsan": TSAN,
+    "kqueue": ([*ASAN[0], *LOOKALIKE], ASAN[1]),
+    "kqueue-tsan": ([*TSAN[0], *LOOKALIKE], TSAN[1]),
 }
 
 
@@ -109,10 +121,13 @@ def find_compiler(wanted: str | None) -> str:
 
 
 def sources(mode: str) -> list[Path]:
-    listed = runpy.run_path(str(CORE / "manifest.py"))["SOURCES"][sys.platform]
+    table = runpy.run_path(str(CORE / "manifest.py"))["SOURCES"]
+    listed = next(files for system, files in table.items() if sys.platform.startswith(system))
     if mode == "sim":
         return [*(CORE / name for name in listed), *sorted(SIM.glob("*.c"))]
     tests = [*sorted(TESTS.glob("support/*.c")), *sorted(TESTS.rglob("test_*.c")), *sorted(FUZZ.glob("fuzz_*.c"))]
+    if mode.startswith("kqueue"):
+        tests += [CORE / "io/poller_kqueue.c", *sorted(KQUEUE.glob("*.c"))]
     return [*(CORE / name for name in listed), *tests]
 
 
@@ -180,6 +195,7 @@ def build(compiler: list[str], name: str, flags: list[str]) -> Path:
 def check(compiler: str) -> int:
     """Compiles every file and keeps nothing: how many have complaints."""
     commands = [[compiler, *STRICT, str(source)] for source in dict.fromkeys([*sources("debug"), *sources("sim")])]
+    commands += [[compiler, *STRICT, *LOOKALIKE, str(source)] for source in sources("kqueue")[len(sources("debug")) :]]
     if "clang" in Path(compiler).name:
         commands += [[compiler, *STRICT, *MSVC, "-target", target, str(MSVC_SOURCE)] for target in MSVC_TARGETS]
 
@@ -218,7 +234,7 @@ def run_on_cpu(cpu: str, filters: list[str], *, build_only: bool) -> int:
 
 def prefix(mode: str) -> list[str]:
     """gcc's thread sanitizer cannot live with much address randomization; where it may be switched off, it is."""
-    if mode != "tsan" or not shutil.which("setarch"):
+    if "tsan" not in mode or not shutil.which("setarch"):
         return []
     command = ["setarch", os.uname().machine, "-R"]
     works = subprocess.run([*command, "true"], capture_output=True).returncode == 0

@@ -73,6 +73,8 @@ POSIX = (
 
 LINUX = ("io/poller_epoll.c",)
 
+BSD = ("io/poller_kqueue.c",)
+
 WINDOWS = (
     "base/os_win.c",
     "base/os_win_base.c",
@@ -81,9 +83,9 @@ WINDOWS = (
 
 SOURCES = {
     "linux": COMMON + POSIX + LINUX,
-    "darwin": COMMON + POSIX,
-    "freebsd": COMMON + POSIX,
-    "openbsd": COMMON + POSIX,
+    "darwin": COMMON + POSIX + BSD,
+    "freebsd": COMMON + POSIX + BSD,
+    "openbsd": COMMON + POSIX + BSD,
     "win32": COMMON + WINDOWS,
 }
 

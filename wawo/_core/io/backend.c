@@ -4,6 +4,9 @@
 
 /* Every backend built for this platform, best first: the one place that names them. */
 const struct wawo_backend_ops *const wawo_backends[] = {
+#if defined(WAWO_KQUEUE)
+    &wawo_backend_kqueue,
+#endif
 #if defined(__linux__)
     &wawo_backend_epoll,
 #endif

@@ -100,6 +100,7 @@ extern const struct wawo_backend_ops *const wawo_backends[];
 const struct wawo_backend_ops *wawo_backend_choose(const char *name, int *err);
 
 extern const struct wawo_backend_ops wawo_backend_epoll;
+extern const struct wawo_backend_ops wawo_backend_kqueue;
 extern const struct wawo_backend_ops wawo_backend_poll;
 
 #endif

@@ -345,7 +345,7 @@ static int apply_changes(struct wawo_backend *b, struct wawo_done *done, int max
 
             if (err == 0) {
                 s->armed = s->want;
-            } else if (!(s->flags & FLAG_GONE)) { /* no memory for the entry: the connection cannot be served */
+            } else if (!(s->flags & FLAG_GONE)) { /* as `refused` */
                 done[n++] = (struct wawo_done){.id = s->id, .kind = WAWO_DONE_RECV, .error = err};
                 s->orders = 0;
                 s->want = s->armed;
@@ -353,6 +353,8 @@ static int apply_changes(struct wawo_backend *b, struct wawo_done *done, int max
         }
         if (s->flags & FLAG_GONE) {
             fd = s->fd;
+            if (b->ops->forget != NULL)
+                b->ops->forget(b->poller, fd);
             s->fd = -1; /* before the close: a fork in between must not close a stranger in the child */
             if (s->flags & FLAG_RESET)
                 wawo_os_close_hard(fd);
@@ -460,15 +462,27 @@ static int serve_accept(struct wawo_backend *b, struct wawo_sock *s, struct wawo
     return n;
 }
 
-/* Tries again what was parked on one fd; the count of events made (SERVE_MAX at most, accepting apart). */
-static int serve(struct wawo_backend *b, struct wawo_sock *s, unsigned events, struct wawo_done *d, size_t *bytes)
+/* The connection cannot be served: no memory for the poller's entry. Its orders are gone. */
+static int refused(struct wawo_backend *b, struct wawo_sock *s, int error, struct wawo_done *d)
 {
+    order(b, s, 0, s->orders);
+    *d = (struct wawo_done){.id = s->id, .kind = WAWO_DONE_RECV, .error = error};
+    return 1;
+}
+
+/* Tries again what was parked on one fd; the count of events made, at most 2. */
+static int serve(struct wawo_backend *b, struct wawo_sock *s, const struct wawo_fired *f, struct wawo_done *d,
+                 size_t *bytes)
+{
+    unsigned events = f->events;
     size_t before, room = b->file_share;
     ptrdiff_t sent;
     int n = 0;
 
-    if (wawo_likely(s->orders == ORDER_RECV))
-        return events & WAWO_READABLE ? serve_recv(b, s, d, bytes) : 0;
+    if (wawo_likely(s->orders == ORDER_RECV && (events & WAWO_READABLE)))
+        return serve_recv(b, s, d, bytes);
+    if (wawo_unlikely(events == WAWO_REFUSED))
+        return refused(b, s, f->error, d);
     if (s->orders & ORDER_CONNECT) {
         order(b, s, 0, ORDER_CONNECT);
         d[n++] = (struct wawo_done){.id = s->id, .kind = WAWO_DONE_CONNECTED, .error = wawo_os_socket_error(s->fd)};
@@ -518,10 +532,10 @@ static int ready_wait(struct wawo_backend *b, struct wawo_done *done, int max, i
         s = wawo_table_find(b->table, f->tag);
         if (wawo_unlikely(s == NULL || s->orders == 0))
             continue; /* closed, or paused, since the wait */
-        if (s->orders & ORDER_ACCEPT)
+        if ((s->orders & ORDER_ACCEPT) && f->events != WAWO_REFUSED)
             n += serve_accept(b, s, done + n, max - n);
         else
-            n += serve(b, s, f->events, done + n, &bytes);
+            n += serve(b, s, f, done + n, &bytes);
     }
     return n;
 }
@@ -559,5 +573,8 @@ static int64_t ready_clock(struct wawo_backend *b)
 
 #if defined(__linux__)
 const struct wawo_backend_ops wawo_backend_epoll = READY("epoll", &wawo_poller_epoll);
+#endif
+#if defined(WAWO_KQUEUE)
+const struct wawo_backend_ops wawo_backend_kqueue = READY("kqueue", &wawo_poller_kqueue);
 #endif
 const struct wawo_backend_ops wawo_backend_poll = READY("poll", &wawo_poller_poll);
