@@ -32,6 +32,9 @@ SIM = TESTS / "sim"
 FUZZ = Path("tests/fuzz")
 KQUEUE = TESTS / "support" / "kqueue"
 
+# Tests of what only POSIX systems have, beside those whose names say it.
+POSIX_ONLY = [TESTS / "io" / "test_poller.c"]
+
 STRICT = [
     "-std=c11",
     "-Wall",
@@ -120,15 +123,27 @@ def find_compiler(wanted: str | None) -> str:
     raise SystemExit(f"no C compiler: {wanted or 'gcc, clang or cc'} is not on the path; install the package gcc")
 
 
-def sources(mode: str) -> list[Path]:
-    table = runpy.run_path(str(CORE / "manifest.py"))["SOURCES"]
-    listed = next(files for system, files in table.items() if sys.platform.startswith(system))
+def is_for(source: Path, platform: str) -> bool:
+    """Whether a file of the tests is for that system: a name may end as those of `base/os_*` do."""
+    if source.stem.endswith(("_posix", "_win")) or source in POSIX_ONLY:
+        return source.stem.endswith("_win") == (platform == "win32")
+    return True
+
+
+def row(table: str, platform: str) -> tuple[str, ...]:
+    """What a table of the manifest has for a system."""
+    rows: dict[str, tuple[str, ...]] = runpy.run_path(str(CORE / "manifest.py"))[table]
+    return next(names for system, names in rows.items() if platform.startswith(system))
+
+
+def sources(mode: str, platform: str = sys.platform) -> list[Path]:
+    core = [CORE / name for name in row("SOURCES", platform)]
     if mode == "sim":
-        return [*(CORE / name for name in listed), *sorted(SIM.glob("*.c"))]
+        return [*core, *sorted(SIM.glob("*.c"))]
     tests = [*sorted(TESTS.glob("support/*.c")), *sorted(TESTS.rglob("test_*.c")), *sorted(FUZZ.glob("fuzz_*.c"))]
     if mode.startswith("kqueue"):
         tests += [CORE / "io/poller_kqueue.c", *sorted(KQUEUE.glob("*.c"))]
-    return [*(CORE / name for name in listed), *tests]
+    return [*core, *(test for test in tests if is_for(test, platform))]
 
 
 def wrapped() -> list[str]:

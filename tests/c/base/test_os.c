@@ -1,4 +1,4 @@
-/* Addresses, sockets, wake-ups, threads. */
+/* Addresses, sockets, threads. */
 #include "support/kit.h"
 
 #include "base/alloc.h"
@@ -6,12 +6,6 @@
 #include "base/err.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <signal.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 TEST(random_bytes)
 {
@@ -45,38 +39,7 @@ TEST(addresses_there_and_back)
     round_trip("::1", WAWO_AF_INET6, "::1");
     round_trip("::", WAWO_AF_INET6, "::");
     round_trip("2001:0DB8:0:0:0:0:0:1", WAWO_AF_INET6, "2001:db8::1");
-    round_trip("fe80::1%lo", WAWO_AF_INET6, "fe80::1%lo");
-    round_trip("fe80::1%1", WAWO_AF_INET6, "fe80::1%lo");
     round_trip("fe80::1%4000000", WAWO_AF_INET6, "fe80::1%4000000");
-}
-
-TEST(unix_addresses)
-{
-    char host[200] = "unix:/tmp/x", text[WAWO_ADDR_TEXT];
-    struct wawo_addr a;
-
-    ASSERT_EQ(wawo_addr_parse(&a, host, 80), 0);
-    ASSERT_EQ(a.family, WAWO_AF_UNIX);
-    ASSERT_EQ(a.port, 0);
-    ASSERT_TRUE(a.path == host + 5);
-    wawo_addr_text(&a, text);
-    ASSERT_STREQ(text, host);
-    a.path = "";
-    wawo_addr_text(&a, text);
-    ASSERT_STREQ(text, "unix:");
-    a.path = NULL;
-    wawo_addr_text(&a, text);
-    ASSERT_STREQ(text, "");
-    ASSERT_EQ(wawo_addr_parse(&a, "unix:", 0), -ENOENT);
-    memset(host + 5, 'x', sizeof host - 5);
-    host[5 + WAWO_UNIX_MAX] = '\0';
-    ASSERT_EQ(wawo_addr_parse(&a, host, 0), 0);
-    host[5] = '@';
-    host[5 + WAWO_UNIX_MAX] = 'x';
-    host[5 + WAWO_UNIX_MAX + 1] = '\0';
-    ASSERT_EQ(wawo_addr_parse(&a, host, 0), 0);
-    host[5] = 'x';
-    ASSERT_EQ(wawo_addr_parse(&a, host, 0), -ENAMETOOLONG);
 }
 
 TEST(names_are_no_addresses)
@@ -148,8 +111,8 @@ TEST(sockets_are_non_blocking_and_close_on_exec)
     int listener = kit_listen(&port), fd, got;
 
     fd = wawo_os_socket(WAWO_AF_INET);
-    ASSERT_TRUE((fcntl(fd, F_GETFL) & O_NONBLOCK) != 0);
-    ASSERT_TRUE((fcntl(fd, F_GETFD) & FD_CLOEXEC) != 0);
+    ASSERT_TRUE(os_is_nonblocking(fd));
+    ASSERT_TRUE(os_is_private(fd));
     ASSERT_EQ(wawo_os_accept(listener, &peer), WAWO_AGAIN);
     ASSERT_EQ(wawo_addr_parse(&a, "127.0.0.1", port), 0);
     got = wawo_os_connect(fd, &a);
@@ -157,8 +120,8 @@ TEST(sockets_are_non_blocking_and_close_on_exec)
     while ((got = wawo_os_accept(listener, &peer)) == WAWO_AGAIN)
         continue;
     ASSERT_GE(got, 0);
-    ASSERT_TRUE((fcntl(got, F_GETFL) & O_NONBLOCK) != 0);
-    ASSERT_TRUE((fcntl(got, F_GETFD) & FD_CLOEXEC) != 0);
+    ASSERT_TRUE(os_is_nonblocking(got));
+    ASSERT_TRUE(os_is_private(got));
     ASSERT_EQ(wawo_os_local_addr(fd, &a), 0);
     ASSERT_TRUE(wawo_addr_equal(&a, &peer));
     ASSERT_EQ(wawo_os_peer_addr(fd, &a), 0);
@@ -168,66 +131,6 @@ TEST(sockets_are_non_blocking_and_close_on_exec)
     ASSERT_EQ(wawo_os_tune_tcp(fd, false, 0, 0), 0);
     kit_close(fd);
     kit_close(got);
-    kit_close(listener);
-}
-
-static void unix_round_trip(const char *host)
-{
-    struct wawo_addr a, peer;
-    int listener = wawo_os_socket(WAWO_AF_UNIX), fd = wawo_os_socket(WAWO_AF_UNIX), got;
-
-    ASSERT_TRUE((fcntl(fd, F_GETFL) & O_NONBLOCK) != 0);
-    ASSERT_TRUE((fcntl(fd, F_GETFD) & FD_CLOEXEC) != 0);
-    ASSERT_EQ(wawo_addr_parse(&a, host, 0), 0);
-    ASSERT_EQ(wawo_os_bind(listener, &a), 0);
-    ASSERT_EQ(wawo_os_connect(fd, &a), WAWO_EREFUSED);
-    ASSERT_EQ(listen(listener, 0), 0);
-    ASSERT_EQ(wawo_os_connect(fd, &a), 0);
-    got = wawo_os_accept(listener, &peer);
-    ASSERT_GE(got, 0);
-    ASSERT_EQ(peer.family, WAWO_AF_UNIX);
-    ASSERT_NULL(peer.path);
-    ASSERT_EQ(wawo_os_local_addr(got, &peer), 0);
-    ASSERT_EQ(peer.family, WAWO_AF_UNIX);
-    ASSERT_NULL(peer.path);
-    ASSERT_GE(wawo_os_unacknowledged(got), 0);
-    kit_close(fd);
-    kit_close(got);
-    kit_close(listener);
-}
-
-/* Both names as long as they may be: the last byte counts. */
-TEST(unix_sockets)
-{
-    char folder[] = "/tmp/wawo-tests-XXXXXX", host[5 + WAWO_UNIX_MAX + 2];
-    size_t len;
-
-    ASSERT_NOT_NULL(mkdtemp(folder));
-    len = (size_t)snprintf(host, sizeof host, "unix:%s/", folder);
-    memset(host + len, 'x', sizeof host - len);
-    host[5 + WAWO_UNIX_MAX] = '\0';
-    unix_round_trip(host);
-    ASSERT_EQ(unlink(host + 5), 0);
-    ASSERT_EQ(rmdir(folder), 0);
-    len = (size_t)snprintf(host, sizeof host, "unix:@wawo-tests-%ld-", (long)getpid());
-    memset(host + len, 'x', sizeof host - len);
-    host[5 + WAWO_UNIX_MAX + 1] = '\0';
-    unix_round_trip(host);
-}
-
-TEST(unix_backlog_is_full)
-{
-    const char *host;
-    struct wawo_addr a;
-    int listener = kit_listen_unix(&host, 0), one = wawo_os_socket(WAWO_AF_UNIX), two = wawo_os_socket(WAWO_AF_UNIX);
-
-    ASSERT_EQ(wawo_addr_parse(&a, host, 0), 0);
-    ASSERT_EQ(wawo_os_connect(one, &a), 0);
-    ASSERT_EQ(wawo_os_connect(two, &a), WAWO_ENOBUFS);
-    kit_close(kit_accept(listener));
-    ASSERT_EQ(wawo_os_connect(two, &a), 0); /* the same socket may try again */
-    kit_close(one);
-    kit_close(two);
     kit_close(listener);
 }
 
@@ -265,21 +168,6 @@ TEST(unread_bytes_are_seen)
     ASSERT_LT(wawo_os_unread(-1), 0);
 }
 
-TEST(no_sigpipe)
-{
-    struct wawo_iov iov = {(void *)"x", 1};
-    int fds[2], i;
-    ptrdiff_t n = 0;
-
-    ASSERT_TRUE(signal(SIGPIPE, SIG_DFL) != SIG_ERR);
-    kit_pair(fds);
-    kit_reset(fds[1]);
-    for (i = 0; i < 1000 && n != -EPIPE; i++)
-        n = i % 2 ? wawo_os_send(fds[0], "x", 1) : wawo_os_sendv(fds[0], &iov, 1, false);
-    ASSERT_EQ(n, -EPIPE);
-    kit_close(fds[0]);
-}
-
 TEST(close_hard_resets)
 {
     int fds[2];
@@ -300,7 +188,7 @@ TEST(transient_or_not)
     ASSERT_TRUE(wawo_os_accept_transient(-ECONNABORTED));
 }
 
-/* ---- threads and wake-ups ---- */
+/* ---- threads ---- */
 
 struct box {
     struct wawo_mutex m;
@@ -311,10 +199,7 @@ struct box {
 static void set_main(void *arg)
 {
     struct box *b = arg;
-    sigset_t mask;
 
-    ASSERT_EQ(pthread_sigmask(SIG_SETMASK, NULL, &mask), 0);
-    ASSERT_EQ(sigismember(&mask, SIGTERM), 1);
     wawo_mutex_lock(&b->m);
     b->set = true;
     wawo_cond_broadcast(&b->c);
@@ -348,21 +233,6 @@ TEST(thread_start_without_memory)
     wawo_alloc_fail_at(1);
     ASSERT_EQ(wawo_thread_start(&t, "test", set_main, NULL), WAWO_ENOMEM);
     wawo_alloc_fail_at(0);
-}
-
-TEST(wake_ups)
-{
-    struct wawo_wakefd w;
-    char byte;
-
-    ASSERT_EQ(wawo_wakefd_open(&w), 0);
-    ASSERT_LT(read(w.rd, &byte, 0), 1);
-    wawo_wakefd_signal(&w);
-    wawo_wakefd_signal(&w);
-    wawo_wakefd_drain(&w);
-    wawo_wakefd_drain(&w); /* empty: returns at once */
-    wawo_wakefd_close(&w);
-    ASSERT_EQ(w.rd, -1);
 }
 
 TEST(clocks)

@@ -7,9 +7,6 @@
 #include "base/os_file.h"
 
 #include <errno.h>
-#include <signal.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 enum { MIB = 1024 * 1024, POOL = 8 * MIB };
 
@@ -64,7 +61,7 @@ static void flow_read(struct flow *f)
     static uint8_t block[65536];
     ptrdiff_t n;
 
-    while ((n = recv(f->fd, block, sizeof block, MSG_DONTWAIT)) > 0) {
+    while ((n = os_recv_now(f->fd, block, sizeof block)) > 0) {
         KIT_CHECK(block, (size_t)n, f->read);
         f->read += (uint64_t)n;
     }
@@ -172,7 +169,7 @@ TEST_EACH_BACKEND(a_file_that_shrank, backend)
     flow_open(r, &f);
     rig_queue(r, &f.s, 0, 100);
     file = rig_queue_file(r, &f.s, 100, 20000);
-    ASSERT_EQ(ftruncate(file->fd, 10005), 0);
+    os_file_truncate(file->fd, 10005);
     flow_send(r, &f);
     for (;;) { /* what there was, then the error */
         d = rig_next(r, &f.s, WAWO_DONE_SENT);
@@ -193,7 +190,7 @@ TEST_EACH_BACKEND(a_file_that_shrank, backend)
 TEST_EACH_BACKEND(detach_closes_the_files, backend)
 {
     struct rig *r = rig_open(backend, POOL);
-    unsigned before = kit_open_fds();
+    unsigned before = os_open_fds();
     struct flow f;
 
     flow_open(r, &f);
@@ -203,7 +200,7 @@ TEST_EACH_BACKEND(detach_closes_the_files, backend)
     ASSERT_EQ(wawo_file_live(), 2u);
     flow_close(r, &f);
     ASSERT_EQ(wawo_file_live(), 0u);
-    ASSERT_EQ(kit_open_fds(), before);
+    ASSERT_EQ(os_open_fds(), before);
     rig_close(r);
 }
 
@@ -212,11 +209,8 @@ TEST_EACH_BACKEND(the_peer_resets_in_a_file, backend)
     struct rig *r = rig_open(backend, POOL);
     struct wawo_done d;
     struct flow f;
-    sigset_t pipe_signal;
 
-    ASSERT_EQ(sigemptyset(&pipe_signal), 0);
-    ASSERT_EQ(sigaddset(&pipe_signal, SIGPIPE), 0);
-    ASSERT_EQ(pthread_sigmask(SIG_BLOCK, &pipe_signal, NULL), 0); /* as the loops have it */
+    os_block_pipe_signal(); /* as the loops have it */
     flow_open(r, &f);
     rig_queue_file(r, &f.s, 0, 24 * MIB);
     flow_send(r, &f);

@@ -4,8 +4,6 @@
 #include "base/alloc.h"
 #include "base/err.h"
 
-#include <sys/resource.h>
-
 enum { MIB = 1024 * 1024 };
 
 TEST_EACH_BACKEND(wait_lasts_its_time, backend)
@@ -48,13 +46,10 @@ TEST_EACH_BACKEND(thousands_of_socks, backend)
     enum { MANY = 2500, ROUNDS = 3 };
     static struct wawo_sock s[MANY];
     static int fds[MANY];
-    struct rlimit limit;
     struct rig *r;
     int i, round, pair[2];
 
-    ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &limit), 0);
-    limit.rlim_cur = limit.rlim_max;
-    if (limit.rlim_max < 2 * MANY + 100 || setrlimit(RLIMIT_NOFILE, &limit) != 0)
+    if (!os_allow_fds(2 * MANY + 100))
         SKIP("too few descriptors here");
     r = rig_open(backend, 32 * MIB);
     for (i = 0; i < MANY; i++) {
@@ -149,7 +144,7 @@ TEST_EACH_BACKEND(open_without_memory, backend)
     struct wawo_backend_env env = {&table, &heap, NULL};
     const struct wawo_backend_ops *ops;
     struct wawo_backend *b;
-    unsigned before = kit_open_fds();
+    unsigned before = os_open_fds();
     size_t n;
     int err = -1;
 
@@ -163,7 +158,7 @@ TEST_EACH_BACKEND(open_without_memory, backend)
         ASSERT_LT(n, 20u);
     }
     ops->close(b);
-    ASSERT_EQ(kit_open_fds(), before);
+    ASSERT_EQ(os_open_fds(), before);
 }
 
 /* Random orders on a few socks: whatever is asked for, bytes come in order and DETACHED comes last. */

@@ -7,7 +7,6 @@
 #include "io/warm.h"
 
 #include <errno.h>
-#include <fcntl.h>
 
 enum { MIB = 1024 * 1024 };
 
@@ -58,13 +57,13 @@ TEST_EACH_BACKEND(reads_and_answers, backend)
 TEST_EACH_BACKEND(an_error_is_answered, backend)
 {
     struct rig *r = rig_open(backend, MIB);
-    struct wawo_file *f = wawo_file_new(open("/", O_RDONLY | O_CLOEXEC), 0, 100);
+    struct wawo_file *f = wawo_file_new(os_open_folder(), 0, 100);
     struct answer a = {0};
 
     ASSERT_EQ(wawo_warm_start(&r->loop, 1, f, 100, 0, answered, &a), 0);
     wawo_file_drop(f); /* it is held by who reads it */
     await(r, &a);
-    ASSERT_EQ(a.error, -EISDIR);
+    ASSERT_LT(a.error, 0);
     rig_close(r);
     ASSERT_EQ(wawo_file_live(), 0u);
 }

@@ -6,9 +6,6 @@
 #include "base/err.h"
 #include "io/work.h"
 
-#include <sys/wait.h>
-#include <unistd.h>
-
 struct job {
     struct wawo_work work;
     uint32_t *running, *most, *done, *gate; /* atomic */
@@ -59,26 +56,24 @@ TEST(no_thread_no_work)
 }
 
 #ifndef __SANITIZE_THREAD__ /* it cannot follow threads that a child of many threads starts */
+static void work_in_child(void *arg)
+{
+    struct job *j = arg;
+
+    wawo_work_after_fork();
+    ASSERT_EQ(wawo_work_submit(&j->work), 0);
+    KIT_UNTIL(wawo_load(j->done) == 2);
+}
+
 TEST(after_fork_it_starts_anew)
 {
     static struct job job[2];
     static uint32_t running, most, done, gate = 1;
-    pid_t child;
-    int status;
 
     job[0] = job[1] = (struct job){{.run = run_job}, &running, &most, &done, &gate};
     ASSERT_EQ(wawo_work_submit(&job[0].work), 0);
     KIT_UNTIL(wawo_load(&done) == 1);
-    child = fork();
-    if (child == 0) {
-        wawo_work_after_fork();
-        ASSERT_EQ(wawo_work_submit(&job[1].work), 0);
-        KIT_UNTIL(wawo_load(&done) == 2);
-        _exit(0);
-    }
-    ASSERT_EQ(waitpid(child, &status, 0), child);
-    ASSERT_TRUE(WIFEXITED(status));
-    ASSERT_EQ(WEXITSTATUS(status), 0);
+    ASSERT_EQ(os_fork(work_in_child, &job[1]), 0);
     KIT_UNTIL(wawo_alloc_live() == 0);
 }
 #endif

@@ -4,15 +4,6 @@
 #include "base/alloc.h"
 #include "mem/file.h"
 
-#include <fcntl.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
-static bool is_open(int fd)
-{
-    return fcntl(fd, F_GETFD) >= 0;
-}
-
 TEST(closed_with_the_last_reference)
 {
     int fd = kit_file(0, 100);
@@ -23,9 +14,9 @@ TEST(closed_with_the_last_reference)
     ASSERT_EQ(wawo_file_live(), 1u);
     wawo_file_hold(f);
     wawo_file_drop(f);
-    ASSERT_TRUE(is_open(fd));
+    ASSERT_TRUE(os_file_is_open(fd));
     wawo_file_drop(f);
-    ASSERT_FALSE(is_open(fd));
+    ASSERT_FALSE(os_file_is_open(fd));
     ASSERT_EQ(wawo_file_live(), 0u);
 }
 
@@ -36,45 +27,52 @@ TEST(without_memory_the_descriptor_stays_open)
     wawo_alloc_fail_at(1);
     ASSERT_NULL((void *)wawo_file_new(fd, 0, 100));
     wawo_alloc_fail_at(0);
-    ASSERT_TRUE(is_open(fd));
-    kit_close(fd);
+    ASSERT_TRUE(os_file_is_open(fd));
+    os_file_close(fd);
+}
+
+struct family {
+    const bool *kept;
+    int files, fds[8];
+};
+
+static void close_in_child(void *arg)
+{
+    const struct family *f = arg;
+    int i;
+
+    wawo_file_after_fork();
+    for (i = 0; i < f->files; i++)
+        if (os_file_is_open(f->fds[i]) && f->kept[i])
+            FAIL("%d is open", i);
+        else if (!os_file_is_open(f->fds[i]) && !f->kept[i])
+            FAIL("%d is closed", i);
+    ASSERT_EQ(wawo_file_live(), 0u);
 }
 
 /* Whichever are dropped: a child closes those that are left, and no other. */
 static void fork_with(const bool kept[], int files)
 {
     struct wawo_file *file[8];
-    int fds[8], i, status;
-    pid_t child;
+    struct family f = {.kept = kept, .files = files};
+    int i;
 
     for (i = 0; i < files; i++) {
-        fds[i] = kit_file(0, 10);
-        file[i] = wawo_file_new(fds[i], 0, 10);
+        f.fds[i] = kit_file(0, 10);
+        file[i] = wawo_file_new(f.fds[i], 0, 10);
     }
     for (i = 0; i < files; i++)
         if (!kept[i])
             wawo_file_drop(file[i]);
     for (i = 0; i < files; i++) /* the numbers go to strangers */
         if (!kept[i])
-            ASSERT_EQ(kit_file(0, 10), fds[i]);
-    child = fork();
-    if (child == 0) {
-        wawo_file_after_fork();
-        for (i = 0; i < files; i++)
-            if (is_open(fds[i]) && kept[i])
-                _exit(1);
-            else if (!is_open(fds[i]) && !kept[i])
-                _exit(2);
-        _exit(wawo_file_live() == 0 ? 0 : 3);
-    }
-    ASSERT_EQ(waitpid(child, &status, 0), child);
-    ASSERT_TRUE(WIFEXITED(status));
-    ASSERT_EQ(WEXITSTATUS(status), 0);
+            ASSERT_EQ(kit_file(0, 10), f.fds[i]);
+    ASSERT_EQ(os_fork(close_in_child, &f), 0);
     for (i = 0; i < files; i++) {
         if (kept[i])
             wawo_file_drop(file[i]);
         else
-            kit_close(fds[i]);
+            os_file_close(f.fds[i]);
     }
 }
 

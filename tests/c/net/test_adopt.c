@@ -6,7 +6,6 @@
 
 #include <errno.h>
 #include <stdlib.h>
-#include <sys/socket.h>
 
 static void adopter_open(struct stage *s, struct party *p, const char *backend, enum wawo_role role, unsigned loops)
 {
@@ -96,8 +95,7 @@ TEST_EACH_BACKEND(addresses, backend)
     struct stage s;
     struct party p;
     const char *host;
-    int fds[2], on, one, two, listener = kit_listen_unix(&host, 4);
-    socklen_t len = sizeof on;
+    int fds[2], one, two, listener = kit_listen_unix(&host, 4);
 
     adopter_open(&s, &p, backend, WAWO_SERVER, 1);
     kit_pair(fds);
@@ -107,8 +105,7 @@ TEST_EACH_BACKEND(addresses, backend)
     party_wait(&p, WAWO_ON_ACCEPT, 1);
     expect_name(share, true, "127.0.0.1", local.port);
     expect_name(share, false, "127.0.0.1", remote.port);
-    ASSERT_EQ(getsockopt(fds[0], SOL_SOCKET, SO_KEEPALIVE, &on, &len), 0); /* the options were set */
-    ASSERT_EQ(on, 1);
+    ASSERT_TRUE(os_has_keepalive(fds[0])); /* the options were set */
     wawo_share_drop(share);
     kit_close(fds[1]);
 
@@ -244,8 +241,7 @@ TEST_EACH_BACKEND(max_connections_refuses, backend)
 {
     struct stage s;
     struct party p;
-    int on, fds[3][2];
-    socklen_t len = sizeof on;
+    int fds[3][2];
 
     stage_open(&s, backend, 1);
     party_init(&p, &s, WAWO_AGENT);
@@ -257,8 +253,7 @@ TEST_EACH_BACKEND(max_connections_refuses, backend)
     wawo_share_drop(adopt(&p, fds[0][0]));
     wawo_share_drop(adopt(&p, fds[1][0]));
     ASSERT_EQ(party_adopt(&p, fds[2][0], NULL), WAWO_ENOBUFS);
-    ASSERT_EQ(getsockopt(fds[2][0], SOL_SOCKET, SO_KEEPALIVE, &on, &len), 0);
-    ASSERT_EQ(on, 0);
+    ASSERT_FALSE(os_has_keepalive(fds[2][0]));
     kit_close(fds[0][1]);
     party_wait(&p, WAWO_ON_CLOSE, 1);
     KIT_UNTIL(wawo_endpoint_count(p.endpoint) == 1);
@@ -316,7 +311,7 @@ static void adopt_against_stop(const char *backend, unsigned loops, int64_t drai
     struct adopting a;
     struct stage s;
     struct party p;
-    unsigned before = kit_open_fds();
+    unsigned before = os_open_fds();
     int i;
 
     for (i = 0; i < 3; i++) {
@@ -335,7 +330,7 @@ static void adopt_against_stop(const char *backend, unsigned loops, int64_t drai
         ASSERT_EQ(party_count(&p, WAWO_ON_CLOSE), wawo_load(&a.adopted));
         party_close(&s, &p);
     }
-    ASSERT_EQ(kit_open_fds(), before);
+    ASSERT_EQ(os_open_fds(), before);
 }
 
 TEST_EACH_BACKEND(against_stop_one_loop, backend)

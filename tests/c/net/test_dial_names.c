@@ -136,12 +136,12 @@ TEST_EACH_BACKEND(the_second_overtakes_a_silent_first, backend)
     listener = kit_listen_at("127.0.0.1", &port, 16);
     names_are(list, 0);
     agent_open(&s, &agent, backend);
-    before = kit_open_fds();
+    before = os_open_fds();
     start = wawo_os_now_ns();
     ASSERT_EQ(party_dial(&agent, "a.name", port, 0, NULL), 0);
     expect_reached(&agent, listener, "127.0.0.1");
     ASSERT_GE(wawo_os_now_ns() - start, 250 * WAWO_MSEC);
-    KIT_UNTIL(kit_open_fds() < before + 1); /* the attempt that lost is closed; the listener is too */
+    KIT_UNTIL(os_open_fds() < before + 1); /* the attempt that lost is closed; the listener is too */
     party_close(&s, &agent);
     kit_close_deaf(deaf, fill);
 }
@@ -159,14 +159,14 @@ TEST_EACH_BACKEND(cancelled_with_several_under_way, backend)
 
     names_are(list, 0);
     agent_open(&s, &agent, backend);
-    before = kit_open_fds();
+    before = os_open_fds();
     ASSERT_EQ(party_dial(&agent, "a.name", port, 0, &share), 0);
-    KIT_UNTIL(kit_open_fds() == before + 3);
+    KIT_UNTIL(os_open_fds() == before + 3);
     ASSERT_TRUE(wawo_share_close(share));
     party_wait(&agent, WAWO_ON_CLOSE, 1);
     ASSERT_EQ(agent.error, ECANCELED);
     wawo_share_drop(share);
-    KIT_UNTIL(kit_open_fds() == before);
+    KIT_UNTIL(os_open_fds() == before);
     party_close(&s, &agent);
     kit_close_deaf(deaf, fill);
 }

@@ -6,8 +6,6 @@
 #include "base/err.h"
 
 #include <errno.h>
-#include <sys/resource.h>
-#include <sys/socket.h>
 
 static void agent_open(struct stage *s, struct party *agent, const char *backend, party_hook hook)
 {
@@ -22,7 +20,7 @@ static void agent_open(struct stage *s, struct party *agent, const char *backend
 static void hook_mark(struct party *p, const struct wawo_event *e, struct actor *a)
 {
     struct wawo_addr local;
-    int *fd = p->arg, mark = 4;
+    int *fd = p->arg;
 
     (void)a;
     if (e->kind != WAWO_ON_PREPARE_CONNECT)
@@ -31,7 +29,7 @@ static void hook_mark(struct party *p, const struct wawo_event *e, struct actor 
     ASSERT_EQ(wawo_os_local_addr(e->error, &local), 0);
     ASSERT_EQ(local.ip[3], 9);
     ASSERT_FALSE(wawo_share_connected(e->share));
-    ASSERT_EQ(setsockopt(e->error, SOL_SOCKET, SO_PRIORITY, &mark, sizeof mark), 0);
+    os_mark(e->error, 4);
     *fd = e->error;
 }
 
@@ -46,16 +44,14 @@ TEST_EACH_BACKEND(seen_before_it_connects, backend)
     struct stage s;
     struct party agent;
     uint16_t port;
-    int fd, mine = -1, mark = 0, listener = kit_listen(&port);
-    socklen_t size = sizeof mark;
+    int fd, mine = -1, listener = kit_listen(&port);
 
     agent_open(&s, &agent, backend, hook_mark);
     agent.arg = &mine;
     ASSERT_EQ(wawo_endpoint_connect(agent.endpoint, "127.0.0.1", port, "127.0.0.9", 0, 0, no_made, NULL), 0);
     fd = kit_accept(listener);
     party_wait(&agent, WAWO_ON_CONNECT, 1);
-    ASSERT_EQ(getsockopt(mine, SOL_SOCKET, SO_PRIORITY, &mark, &size), 0);
-    ASSERT_EQ(mark, 4);
+    ASSERT_EQ(os_marked(mine), 4);
     ASSERT_EQ(party_count(&agent, WAWO_ON_PREPARE_CONNECT), 1u);
     kit_close(fd);
     kit_close(listener);
@@ -111,13 +107,13 @@ static void ended_in_the_callback(const char *backend, party_hook hook)
 
     names_are(list, 0);
     agent_open(&s, &agent, backend, hook);
-    before = kit_open_fds();
+    before = os_open_fds();
     ASSERT_EQ(party_dial(&agent, "a.name", port, 0, NULL), 0);
     party_wait(&agent, WAWO_ON_CLOSE, 1);
     ASSERT_EQ(agent.operation, WAWO_OP_CONNECT);
     ASSERT_EQ(agent.error, ECANCELED);
     ASSERT_EQ(party_count(&agent, WAWO_ON_PREPARE_CONNECT), 1u);
-    KIT_UNTIL(kit_open_fds() == before);
+    KIT_UNTIL(os_open_fds() == before);
     ASSERT_LT(wawo_os_accept(listener, &(struct wawo_addr){0}), 0);
     kit_close(listener);
     party_close(&s, &agent);
@@ -221,15 +217,12 @@ TEST_EACH_BACKEND(thousands_at_once, backend)
 {
     enum { MANY = 3000 };
     static const char *const list[] = {"127.0.0.1", "127.0.0.1", NULL};
-    struct rlimit limit;
     struct stage s;
     struct party agent;
     uint16_t port;
     int i, fill[8], listener = kit_deaf_listener("127.0.0.1", &port, fill);
 
-    ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &limit), 0);
-    limit.rlim_cur = limit.rlim_max;
-    if (limit.rlim_max < 2 * MANY + 100 || setrlimit(RLIMIT_NOFILE, &limit) != 0)
+    if (!os_allow_fds(2 * MANY + 100))
         SKIP("too few descriptors here");
     names_are(list, 0);
     agent_open(&s, &agent, backend, NULL);

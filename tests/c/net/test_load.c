@@ -6,7 +6,6 @@
 #include "wawo.h"
 
 #include <errno.h>
-#include <sys/socket.h>
 
 enum manners { ECHO, SILENT, STALLING, CLOSING, CHATTY };
 
@@ -114,7 +113,7 @@ static void server_start(struct server *s, const char *backend)
     int err;
 
     server_bind(s);
-    ASSERT_EQ(listen(s->fd, 128), 0);
+    os_listen(s->fd, 128);
     wawo_mutex_init(&s->lock);
     wawo_cond_init(&s->changed);
     s->threads = wawo_engine_new(1, backend, 1 << 26, &sink, s, &err);

@@ -8,9 +8,6 @@
 #include "net/baton.h"
 
 #include <errno.h>
-#include <sys/resource.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 enum { MIB = 1024 * 1024 };
 
@@ -218,16 +215,13 @@ static void tell_a_crowd(const char *backend, bool flush)
     enum { CROWD = 2000 };
     static struct crowd c;
     static int fds[CROWD];
-    struct rlimit limit;
     struct stage s;
     struct party server;
     struct wawo_loop_stats st;
     char got[6];
     int i;
 
-    ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &limit), 0);
-    limit.rlim_cur = limit.rlim_max;
-    if (limit.rlim_max < 2 * CROWD + 100 || setrlimit(RLIMIT_NOFILE, &limit) != 0)
+    if (!os_allow_fds(2 * CROWD + 100))
         SKIP("too few descriptors here");
     stage_open(&s, backend, 1);
     c = (struct crowd){.flush = flush};
@@ -328,16 +322,27 @@ TEST_EACH_BACKEND(two_engines_side_by_side, backend)
 /* ---- fork ---- */
 
 /* The child closes what it inherited and may start anew; the parent goes on undisturbed. */
+static void live_in_child(void *arg)
+{
+    wawo_after_fork_child();
+    ASSERT_EQ(wawo_live_threads(), 0u);
+#ifndef __SANITIZE_THREAD__ /* it cannot follow threads that a child of many threads starts */
+    struct stage fresh;
+
+    stage_open(&fresh, arg, 1);
+    ASSERT_TRUE(wawo_engine_stop(fresh.threads, WAWO_SEC));
+    wawo_engine_drop(fresh.threads);
+#else
+    (void)arg;
+#endif
+}
+
 TEST_EACH_BACKEND(after_fork, backend)
 {
     struct stage s;
-#ifndef __SANITIZE_THREAD__
-    struct stage fresh;
-#endif
     struct party server;
     char got[4];
-    pid_t child;
-    int fd, status;
+    int fd;
 
     stage_open(&s, backend, 2);
     party_init(&server, &s, WAWO_SERVER);
@@ -346,21 +351,7 @@ TEST_EACH_BACKEND(after_fork, backend)
     fd = kit_connect(server.port);
     kit_write(fd, "ping", 4);
     ASSERT_EQ(kit_read(fd, got, 4), 4u);
-    child = fork();
-    ASSERT_GE(child, 0);
-    if (child == 0) {
-        wawo_after_fork_child();
-        ASSERT_EQ(wawo_live_threads(), 0u);
-#ifndef __SANITIZE_THREAD__ /* it cannot follow threads that a child of many threads starts */
-        stage_open(&fresh, backend, 1);
-        ASSERT_TRUE(wawo_engine_stop(fresh.threads, WAWO_SEC));
-        wawo_engine_drop(fresh.threads);
-#endif
-        _exit(0);
-    }
-    ASSERT_EQ(waitpid(child, &status, 0), child);
-    ASSERT_TRUE(WIFEXITED(status));
-    ASSERT_EQ(WEXITSTATUS(status), 0);
+    ASSERT_EQ(os_fork(live_in_child, (void *)(uintptr_t)backend), 0);
     kit_write(fd, "pong", 4);
     ASSERT_EQ(kit_read(fd, got, 4), 4u);
     kit_close(fd);

@@ -14,31 +14,39 @@ struct input {
     uint8_t data[INPUT_MAX];
 };
 
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(a, b);
+}
+
 /* Sorted by name, so that their order is the same everywhere. */
 static unsigned load(const char *folder, struct input *seeds)
 {
-    struct dirent **names;
+    static char names[SEEDS_MAX][128];
     char path[512];
-    int i, n = scandir(folder, &names, NULL, alphasort);
-    unsigned count = 0;
+    DIR *d = opendir(folder);
+    struct dirent *entry;
+    unsigned i, count = 0;
     FILE *file;
 
-    if (n < 0)
+    if (d == NULL)
         FAIL("no seeds in %s", folder);
-    for (i = 0; i < n; i++) {
-        if (names[i]->d_name[0] != '.') {
-            ASSERT_LT(count, SEEDS_MAX);
-            snprintf(path, sizeof path, "%s/%s", folder, names[i]->d_name);
-            file = fopen(path, "rb");
-            ASSERT_NOT_NULL(file);
-            seeds[count].size = fread(seeds[count].data, 1, INPUT_MAX, file);
-            ASSERT_EQ(ferror(file), 0);
-            fclose(file);
-            count++;
-        }
-        free(names[i]);
+    while ((entry = readdir(d)) != NULL) {
+        if (entry->d_name[0] == '.')
+            continue;
+        ASSERT_LT(count, SEEDS_MAX);
+        ASSERT_LT(snprintf(names[count++], sizeof *names, "%s", entry->d_name), (int)sizeof *names);
     }
-    free(names);
+    closedir(d);
+    qsort(names, count, sizeof *names, by_name);
+    for (i = 0; i < count; i++) {
+        snprintf(path, sizeof path, "%s/%s", folder, names[i]);
+        file = fopen(path, "rb");
+        ASSERT_NOT_NULL(file);
+        seeds[i].size = fread(seeds[i].data, 1, INPUT_MAX, file);
+        ASSERT_EQ(ferror(file), 0);
+        fclose(file);
+    }
     return count;
 }
 

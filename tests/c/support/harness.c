@@ -1,30 +1,25 @@
-/* One child for each test: a crash, a hang or a leak is that test's alone. The deadline is kept twice, by alarm() in
- * the child and by the parent, because a test may block signals or leave processes behind. */
+/* One child for each test: a crash, a hang or a leak is that test's alone. */
 #include "harness.h"
 
 #include "expected.h"
+#include "os.h"
+
+#include "base/alloc.h"
+#include "base/err.h"
+#include "base/os.h"
 #include "io/backend.h"
 
-#include <errno.h>
 #include <inttypes.h>
-#include <poll.h>
-#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #define EXIT_FAILED 1
 #define EXIT_SKIPPED 77
 #define DEADLINE_S 20
-#define GRACE_S 5
 #define OUTPUT_MAX (256 * 1024)
-
-/* Of base/alloc.c; weak, so that the harness links without the core. */
-extern size_t wawo_alloc_live(void) __attribute__((weak));
 
 enum outcome { PASSED, FAILED, SKIPPED };
 
@@ -214,14 +209,6 @@ void harness_skip(const char *format, ...)
 
 /* ---- running ---- */
 
-static double now_s(void)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
-
 /* WAWO_TEST_DEADLINE, in seconds, for slow machines and debuggers. */
 static int deadline_s(void)
 {
@@ -263,109 +250,49 @@ static void ask_backend(const struct harness_test *test)
     if (excuse == NULL)
         harness_fail(test->file, test->line, "%s should work here and does not: %s (%d)", test->backend,
                      why != NULL ? why : "no reason given", err);
-    harness_skip("%s does not work here: %s (%s)", test->backend, why != NULL ? why : strerror(-err), excuse);
+    harness_skip("%s does not work here: %s (%s)", test->backend, why != NULL ? why : wawo_err_text(err), excuse);
 }
 
 /* Exits through exit(), so that a leak checker of the compiler has its say too. */
 static _Noreturn void run_body(const struct harness_test *test)
 {
-    size_t before = wawo_alloc_live != NULL ? wawo_alloc_live() : 0;
-    size_t after;
+    size_t before = wawo_alloc_live(), after;
 
     if (test->backend != NULL)
         ask_backend(test);
     test->body(test->backend);
-    after = wawo_alloc_live != NULL ? wawo_alloc_live() : 0;
+    after = wawo_alloc_live();
     if (after != before)
         harness_fail(test->file, test->line, "%s left %zd allocations alive", test->name, (ptrdiff_t)(after - before));
     exit(EXIT_SUCCESS);
 }
 
-static _Noreturn void run_child(const struct harness_test *test, int out)
+static void run_child(const void *test)
 {
-    setpgid(0, 0);
-    dup2(out, STDOUT_FILENO);
-    dup2(out, STDERR_FILENO);
-    close(out);
-    setvbuf(stdout, NULL, _IOLBF, 0); /* in the order in which it was printed, and not lost in a crash */
-    alarm((unsigned)deadline_s());
     run_body(test);
 }
 
-/* Reads until the child and all that it started have closed their output; false: the deadline passed first. */
-static bool read_output(int fd, struct run *run, double until)
+static void run_test(const struct harness_test *test, const char *name, struct run *run)
 {
-    char rest[4096];
+    const struct os_child child = {run_child, test, "-r", name};
+    int64_t start = wawo_os_now_ns();
+    struct os_end end = os_run(&child, deadline_s(), run->output, OUTPUT_MAX, &run->length);
 
-    for (;;) {
-        struct pollfd p = {.fd = fd, .events = POLLIN};
-        double left = until - now_s();
-        bool full = run->length == OUTPUT_MAX;
-        ssize_t n;
-
-        if (left <= 0)
-            return false;
-        if (poll(&p, 1, (int)(left * 1000) + 1) <= 0)
-            continue;
-        n = read(fd, full ? rest : run->output + run->length, full ? sizeof(rest) : OUTPUT_MAX - run->length);
-        if (n == 0 || (n < 0 && errno != EINTR))
-            return true;
-        if (n > 0 && !full)
-            run->length += (size_t)n;
-    }
-}
-
-static void judge(struct run *run, int status, bool in_time)
-{
+    run->seconds = (double)(wawo_os_now_ns() - start) / 1e9;
+    run->output[run->length] = '\0';
     run->outcome = FAILED;
-    run->why = NULL;
+    run->why = end.why;
     run->detail = 0;
-    if (WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM) {
-        run->why = "not done at the deadline";
-    } else if (WIFSIGNALED(status)) {
-        run->detail = WTERMSIG(status);
-        run->why = in_time ? "killed by a signal" : "not done at the deadline; signal";
-    } else if (!in_time) {
-        run->why = "left a process behind";
-    } else if (WEXITSTATUS(status) == EXIT_SUCCESS) {
+    if (end.why != NULL) {
+        run->detail = end.status;
+    } else if (end.status == EXIT_SUCCESS) {
         run->outcome = PASSED;
-    } else if (WEXITSTATUS(status) == EXIT_SKIPPED) {
+    } else if (end.status == EXIT_SKIPPED) {
         run->outcome = SKIPPED;
-    } else if (WEXITSTATUS(status) != EXIT_FAILED) {
-        run->detail = WEXITSTATUS(status);
+    } else if (end.status != EXIT_FAILED) {
+        run->detail = end.status;
         run->why = "exit status";
     }
-}
-
-static void run_test(const struct harness_test *test, struct run *run)
-{
-    double start = now_s();
-    int pipes[2], status = 0;
-    bool in_time;
-    pid_t child;
-
-    fflush(NULL);
-    if (pipe(pipes) != 0 || (child = fork()) < 0) {
-        perror("harness");
-        exit(2);
-    }
-    if (child == 0) {
-        close(pipes[0]);
-        run_child(test, pipes[1]);
-    }
-    setpgid(child, child); /* in both, so that it is done whoever comes first */
-    close(pipes[1]);
-    run->length = 0;
-    in_time = read_output(pipes[0], run, start + deadline_s() + GRACE_S);
-    close(pipes[0]);
-    if (!in_time)
-        kill(-child, SIGKILL);
-    while (waitpid(child, &status, 0) < 0 && errno == EINTR)
-        ;
-    kill(-child, SIGKILL); /* what the test started and forgot */
-    run->seconds = now_s() - start;
-    run->output[run->length] = '\0';
-    judge(run, status, in_time);
 }
 
 static void report(const char *name, const struct run *run, bool verbose)
@@ -468,14 +395,28 @@ static bool wanted(const char *name, char **filters)
     return false;
 }
 
+static const struct harness_test *find_test(struct harness_test *const *list, size_t count, const char *wanted_name)
+{
+    char name[512];
+
+    for (size_t i = 0; i < count; i++) {
+        full_name(list[i], name, sizeof(name));
+        if (strcmp(name, wanted_name) == 0)
+            return list[i];
+    }
+    fprintf(stderr, "harness: no test is named %s\n", wanted_name);
+    exit(2);
+}
+
 static int usage(void)
 {
-    puts("usage: tests [-l] [-v] [-1] [-x NAME]... [FILTER...]\n"
+    puts("usage: tests [-l] [-v] [-1] [-r NAME] [-x NAME]... [FILTER...]\n"
          "  FILTER  run the tests whose name contains it (any of several)\n"
          "  -l      list the names and do nothing else\n"
          "  -v      print passed tests too\n"
          "  -x NAME leave the test of that full name out\n"
-         "  -1      run the first match in this process, without a deadline: for a debugger");
+         "  -1      run the first match in this process, without a deadline: for a debugger\n"
+         "  -r NAME run the test of that full name in the same way");
     return 2;
 }
 
@@ -487,9 +428,12 @@ int main(int argc, char **argv)
     struct harness_test **all = sorted_tests(&count);
     int option;
 
-    while ((option = getopt(argc, argv, "lv1x:")) != -1) {
+    os_begin();
+    while ((option = getopt(argc, argv, "lv1r:x:")) != -1) {
         if (option == 'x')
             leave_out(optarg);
+        if (option == 'r')
+            run_body(find_test(all, count, optarg));
         list |= option == 'l';
         verbose |= option == 'v';
         here |= option == '1';
@@ -508,7 +452,7 @@ int main(int argc, char **argv)
         }
         if (here)
             run_body(all[i]);
-        run_test(all[i], &run);
+        run_test(all[i], name, &run);
         report(name, &run, verbose);
         done[run.outcome]++;
     }

@@ -13,11 +13,7 @@
 #ifndef WAWO_TESTS_HARNESS_H
 #define WAWO_TESTS_HARNESS_H
 
-#include "base/config.h" /* first: it sets the feature macros of the system's headers */
-
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
+#include "support/os.h" /* first: base/config.h in it sets the feature macros of the system's headers */
 
 struct harness_test {
     const char *file;
@@ -103,8 +99,8 @@ void harness_true(const char *file, int line, const char *text, bool wanted, boo
 void harness_text(const char *file, int line, const char *a_text, const char *b_text, const char *a, const char *b);
 void harness_bytes(const char *file, int line, const char *a_text, const char *b_text, const void *a, const void *b,
                    size_t size);
-_Noreturn void harness_fail(const char *file, int line, const char *format, ...) __attribute__((format(printf, 3, 4)));
-_Noreturn void harness_skip(const char *format, ...) __attribute__((format(printf, 1, 2)));
+_Noreturn void harness_fail(const char *file, int line, const char *format, ...) OS_PRINTF(3, 4);
+_Noreturn void harness_skip(const char *format, ...) OS_PRINTF(1, 2);
 
 #define HARNESS_COMPARE(a, op, b) harness_compare(__FILE__, __LINE__, #a, op, #b, HARNESS_VALUE(a), HARNESS_VALUE(b))
 

@@ -1,16 +1,8 @@
 #include "kit.h"
 
-#include <dirent.h>
-#include <errno.h>
-#include <fcntl.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/socket.h>
-#include <sys/time.h>
-#include <unistd.h>
 
 /* ---- time ---- */
 
@@ -23,37 +15,29 @@ void kit_tick(const char *file, int line, const char *what, int64_t until_ns)
 {
     if (wawo_os_now_ns() > until_ns)
         harness_fail(file, line, "not within %d s: %s", KIT_DEADLINE_S, what);
-    (void)poll(NULL, 0, 1);
+    os_sleep_ms(1);
 }
 
 /* ---- sockets ---- */
 
-static void set_deadlines(int fd)
-{
-    struct timeval tv = {.tv_sec = KIT_DEADLINE_S};
-
-    ASSERT_EQ(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof tv), 0);
-    ASSERT_EQ(setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &tv, sizeof tv), 0);
-}
-
 static void set_blocking(int fd)
 {
-    ASSERT_EQ(fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) & ~O_NONBLOCK), 0);
-    set_deadlines(fd);
+    os_set_blocking(fd, true);
+    os_set_deadline(fd, KIT_DEADLINE_S);
 }
 
 int kit_listen_at(const char *host, uint16_t *port, int backlog)
 {
     struct wawo_addr a;
-    int fd, on = 1;
+    int fd;
 
     ASSERT_EQ(wawo_addr_parse(&a, host, *port), 0);
     fd = wawo_os_socket(a.family);
     ASSERT_GE(fd, 0);
     /* Else a machine full of TIME_WAIT has no port left. */
-    ASSERT_EQ(setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on), 0);
+    os_reuse_port(fd);
     ASSERT_EQ(wawo_os_bind(fd, &a), 0);
-    ASSERT_EQ(listen(fd, backlog), 0);
+    os_listen(fd, backlog);
     ASSERT_EQ(wawo_os_local_addr(fd, &a), 0);
     *port = a.port;
     return fd;
@@ -92,7 +76,9 @@ int kit_listen_unix(const char **host, int backlog)
     static unsigned count;
     uint16_t port = 0;
 
-    snprintf(name, sizeof name, "unix:@wawo-tests-%ld-%u", (long)getpid(), ++count);
+    if (!os_has_unix())
+        SKIP("there are no unix sockets here");
+    snprintf(name, sizeof name, "unix:@wawo-tests-%ld-%u", os_process_id(), ++count);
     *host = name;
     return kit_listen_at(name, &port, backlog);
 }
@@ -104,10 +90,8 @@ static int connect_with(const char *from, uint16_t port, int buffer)
 
     ASSERT_GE(fd, 0);
     set_blocking(fd);
-    if (buffer > 0) {
-        ASSERT_EQ(setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &buffer, sizeof buffer), 0);
-        ASSERT_EQ(setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &buffer, sizeof buffer), 0);
-    }
+    if (buffer > 0)
+        os_set_buffers(fd, buffer);
     ASSERT_EQ(wawo_addr_parse(&a, from, 0), 0);
     ASSERT_EQ(wawo_os_bind_source(fd, &a), 0);
     ASSERT_EQ(wawo_addr_parse(&a, "127.0.0.1", port), 0);
@@ -132,11 +116,10 @@ int kit_connect_small(uint16_t port)
 
 int kit_accept(int listener)
 {
-    struct pollfd p = {.fd = listener, .events = POLLIN};
     struct wawo_addr peer;
     int fd;
 
-    ASSERT_EQ(poll(&p, 1, KIT_DEADLINE_S * 1000), 1);
+    ASSERT_TRUE(os_wait_readable(listener, KIT_DEADLINE_S));
     fd = wawo_os_accept(listener, &peer);
     ASSERT_GE(fd, 0);
     set_blocking(fd);
@@ -150,15 +133,17 @@ void kit_pair(int fds[2])
 
     fds[1] = kit_connect(port);
     fds[0] = kit_accept(listener);
-    ASSERT_EQ(fcntl(fds[0], F_SETFL, fcntl(fds[0], F_GETFL) | O_NONBLOCK), 0);
+    os_set_blocking(fds[0], false);
     kit_close(listener);
 }
 
 void kit_pair_unix(int fds[2])
 {
-    ASSERT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
-    set_deadlines(fds[1]);
-    ASSERT_EQ(fcntl(fds[0], F_SETFL, fcntl(fds[0], F_GETFL) | O_NONBLOCK), 0);
+    if (!os_has_unix())
+        SKIP("there are no unix sockets here");
+    os_pair_unix(fds);
+    os_set_deadline(fds[1], KIT_DEADLINE_S);
+    os_set_blocking(fds[0], false);
 }
 
 void kit_write(int fd, const void *data, size_t len)
@@ -169,7 +154,7 @@ void kit_write(int fd, const void *data, size_t len)
     for (; len > 0; p += n, len -= (size_t)n) {
         n = wawo_os_send(fd, p, len);
         if (n < 0)
-            FAIL("write: %s", strerror((int)-n));
+            FAIL("write: %s", wawo_err_text((int)n));
     }
 }
 
@@ -181,7 +166,7 @@ size_t kit_read(int fd, void *data, size_t len)
     while (got < len) {
         n = wawo_os_recv(fd, (char *)data + got, len - got);
         if (n < 0)
-            FAIL("read after %zu of %zu bytes: %s", got, len, strerror((int)-n));
+            FAIL("read after %zu of %zu bytes: %s", got, len, wawo_err_text((int)n));
         if (n == 0)
             break;
         got += (size_t)n;
@@ -197,7 +182,7 @@ int kit_read_end(int fd, uint64_t *bytes)
     while ((n = wawo_os_recv(fd, waste, sizeof waste)) > 0)
         if (bytes != NULL)
             *bytes += (uint64_t)n;
-    if (n == -EAGAIN)
+    if (os_is_deadline(n))
         FAIL("the stream did not end");
     return (int)-n;
 }
@@ -228,20 +213,14 @@ void kit_read_pattern(int fd, uint64_t offset, size_t len)
 
 int kit_file(uint64_t offset, size_t len)
 {
-    const char *folder = getenv("TMPDIR");
-    char path[4096];
     uint8_t block[16384];
     size_t at, n;
-    int fd;
+    int fd = os_temp_file();
 
-    snprintf(path, sizeof path, "%s/wawo-test-XXXXXX", folder != NULL ? folder : "/tmp");
-    fd = mkostemp(path, O_CLOEXEC);
-    ASSERT_GE(fd, 0);
-    ASSERT_EQ(unlink(path), 0);
     for (at = 0; at < len; at += n) {
         n = wawo_min_size(len - at, sizeof block);
         kit_fill(block, n, offset + at);
-        ASSERT_EQ(write(fd, block, n), (ssize_t)n);
+        os_file_write(fd, block, n, at);
     }
     return fd;
 }
@@ -276,18 +255,6 @@ uint16_t kit_dead_port(void)
 
     kit_close(kit_listen(&port));
     return port;
-}
-
-unsigned kit_open_fds(void)
-{
-    DIR *d = opendir("/proc/self/fd");
-    unsigned n = 0;
-
-    ASSERT_NOT_NULL(d);
-    while (readdir(d) != NULL)
-        n++;
-    closedir(d);
-    return n;
 }
 
 /* ---- bytes ---- */
@@ -331,26 +298,23 @@ uint32_t kit_below(uint64_t *state, uint32_t n)
 
 static size_t guard_pages(size_t len)
 {
-    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    size_t page = os_page();
 
     return (len + page - 1) / page * page;
 }
 
 uint8_t *kit_guard(size_t len)
 {
-    size_t page = (size_t)sysconf(_SC_PAGESIZE), room = guard_pages(len);
-    uint8_t *m = mmap(NULL, room + page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    size_t room = guard_pages(len);
 
-    ASSERT_TRUE(m != MAP_FAILED);
-    ASSERT_EQ(mprotect(m + room, page, PROT_NONE), 0);
-    return m + room - len;
+    return os_guarded(room) + room - len;
 }
 
 void kit_guard_free(uint8_t *p, size_t len)
 {
-    size_t page = (size_t)sysconf(_SC_PAGESIZE), room = guard_pages(len);
+    size_t room = guard_pages(len);
 
-    ASSERT_EQ(munmap(p - (room - len), room + page), 0);
+    os_guarded_free(p - (room - len), room);
 }
 
 /* ---- threads ---- */

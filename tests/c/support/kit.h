@@ -5,6 +5,7 @@
 
 #include "support/harness.h"
 
+#include "base/err.h" /* its errno values are wawo's */
 #include "base/os.h"
 
 enum { KIT_DEADLINE_S = 10 };
@@ -62,7 +63,6 @@ enum { KIT_FILL = 8 };
 /* Listens on a new port with a full backlog, so that the kernel leaves further SYNs without an answer. */
 int kit_deaf_listener(const char *address, uint16_t *port, int fill[KIT_FILL]);
 void kit_close_deaf(int listener, const int fill[KIT_FILL]);
-unsigned kit_open_fds(void);
 
 /* ---- bytes ---- */
 
