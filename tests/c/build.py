@@ -3,6 +3,7 @@
     python tests/c/build.py [--mode debug|release|asan|tsan] [--cc clang] [--build-only] [-l] [-v] [FILTER...]
     python tests/c/build.py --strict [--cc clang]      compiles every file for its warnings alone
     python tests/c/build.py --cpu aarch64 [FILTER...]  for another CPU, with ziglang and qemu-user-static
+    python tests/c/build.py --target x86_64-windows [--cc zig] [FILTER...]   for another system: with mingw-w64 and Wine
     python tests/c/build.py --mode sim [-v] -- [--first SEED] [--count SEEDS]
     python tests/c/build.py --mode kqueue [FILTER...]  the poller of macOS and BSD over a look-alike of its kernel interface
 
@@ -24,6 +25,7 @@ import sys
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[2]
 CORE = Path("wawo/_core")
@@ -102,11 +104,34 @@ CPUS: dict[str, tuple[list[str], list[str]]] = {
     "i686": (["-target", "x86-linux-musl", "-mcpu=pentium4"], []),
     "s390x": (["-target", "s390x-linux-musl"], ["qemu-s390x-static"]),  # big-endian
 }
-CPU_FLAGS = ["-O2", "-DWAWO_DEBUG", "-fsanitize=undefined", "-fsanitize-trap=undefined", "-static"]
+UB_TRAP = ["-fsanitize=undefined", "-fsanitize-trap=undefined"]
+CPU_FLAGS = ["-O2", "-DWAWO_DEBUG", *UB_TRAP, "-static"]
 # Slower, but how much is not known: a deadline that is hit for that says nothing.
 EMULATED = {"WAWO_TEST_DEADLINE": "90"}
-# The names of tests that qemu's translation of system calls cannot run, each with what is missing.
-UNABLE = TESTS / "qemu.txt"
+# The names of tests that qemu's translation of system calls, or Wine, cannot run, each with what is missing.
+QEMU_UNABLE = TESTS / "qemu.txt"
+WINE_UNABLE = TESTS / "wine.txt"
+
+
+class Target(NamedTuple):
+    platform: str  # as the manifest has it
+    flags: list[str]  # of zig cc
+    compiler: str  # that is used unless --cc names another; flags of its own
+    compiler_flags: list[str]
+    runner: list[str]
+    unable: Path
+
+
+TARGETS = {
+    "x86_64-windows": Target(
+        "win32",
+        ["-target", "x86_64-windows-gnu", *UB_TRAP],
+        "x86_64-w64-mingw32-gcc",
+        ["-static"],
+        ["ci/wine", "run"],
+        WINE_UNABLE,
+    ),
+}
 
 
 def find_zig() -> str:
@@ -189,15 +214,16 @@ def compile_one(compiler: list[str], flags: list[str], folder: Path, source: Pat
     return made, run_tool(command, note)
 
 
-def build(compiler: list[str], name: str, flags: list[str]) -> Path:
+def build(compiler: list[str], name: str, flags: list[str], platform: str = sys.platform) -> Path:
     folder = Path("build/c") / name
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        results = list(pool.map(lambda source: compile_one(compiler, flags, folder, source), sources(name)))
+        results = list(pool.map(lambda source: compile_one(compiler, flags, folder, source), sources(name, platform)))
     objects = [made for made, _ in results]
     complaints = "".join(text for _, text in results)
-    program = folder / ("wawo-sim" if name == "sim" else "wawo-tests")
+    program = folder / (("wawo-sim" if name == "sim" else "wawo-tests") + (".exe" if platform == "win32" else ""))
     note = program.with_suffix(".cmd")
     last = [*wrapped(), "-ldl"] if name == "sim" else []
+    last += [f"-l{library}" for library in row("LIBRARIES", platform) if library != "pthread"]
     command = [*compiler, *flags, "-pthread", *map(str, objects), *last, "-o", str(program)]
     if not complaints and not is_fresh(program, objects, command, note):
         complaints = run_tool(command, note)
@@ -225,14 +251,14 @@ def check(compiler: str) -> int:
     return len(complaints)
 
 
-def unable(program: list[str]) -> list[str]:
-    """The tests that cannot run under qemu. A name that no test has any more must go from the list."""
-    lines = [line.split(None, 1) for line in UNABLE.read_text().splitlines() if line and not line.startswith("#")]
-    known = subprocess.run([*program, "-l"], capture_output=True, text=True, check=True).stdout.split()
+def unable(listed: Path, program: list[str]) -> list[str]:
+    """What leaves out the tests that cannot run there. A name that no test has any more must go from the list."""
+    lines = [line.split(None, 1) for line in listed.read_text().splitlines() if line and not line.startswith("#")]
+    known = subprocess.run([*program, "-l"], stdout=subprocess.PIPE, text=True, check=True).stdout.split()
     for name, *reason in lines:
         if not reason or name not in known:
-            raise SystemExit(f"{UNABLE}: {name}: " + ("no test has that name" if reason else "the reason is missing"))
-    return [name for name, _ in lines]
+            raise SystemExit(f"{listed}: {name}: " + ("no test has that name" if reason else "the reason is missing"))
+    return [word for name, _ in lines for word in ("-x", name)]
 
 
 def run_on_cpu(cpu: str, filters: list[str], *, build_only: bool) -> int:
@@ -242,9 +268,22 @@ def run_on_cpu(cpu: str, filters: list[str], *, build_only: bool) -> int:
         return 0
     if runner and not shutil.which(runner[0]):
         raise SystemExit(f"{runner[0]} is missing: install the package qemu-user-static")
-    left_out = unable(program) if runner else []
-    options = [word for name in left_out for word in ("-x", name)]
+    options = unable(QEMU_UNABLE, program) if runner else []
     return subprocess.run([*program, *options, *filters], env={**EMULATED, **os.environ}).returncode
+
+
+def run_on_target(name: str, wanted: str | None, filters: list[str], *, build_only: bool) -> int:
+    target = TARGETS[name]
+    flags = ["-O1", "-DWAWO_DEBUG"]
+    if wanted == "zig":
+        program = build([find_zig(), "cc", *target.flags], f"{name}-zig", flags, target.platform)
+    else:
+        compiler = find_compiler(wanted or target.compiler)
+        program = build([compiler], name, [*flags, *target.compiler_flags], target.platform)
+    if build_only:
+        return 0
+    command = [*target.runner, str(program)]
+    return subprocess.run([*command, *unable(target.unable, command), *filters]).returncode
 
 
 def prefix(mode: str) -> list[str]:
@@ -261,6 +300,7 @@ def main() -> int:
     parser.add_argument("--mode", choices=MODES, default="debug")
     parser.add_argument("--strict", action="store_true", help="compile every file for its warnings, run nothing")
     parser.add_argument("--cpu", choices=CPUS, help="compile with zig for that CPU, run it under qemu")
+    parser.add_argument("--target", choices=TARGETS, help="compile for that system, run it under Wine")
     parser.add_argument("--cc", default=os.environ.get("CC"), help="the compiler (gcc, clang or cc)")
     parser.add_argument("--build-only", action="store_true", help="compile and link, run nothing")
     parser.add_argument("-l", "--list", action="store_true", help="list the tests")
@@ -274,6 +314,9 @@ def main() -> int:
         return 1 if check(find_compiler(arguments.cc)) else 0
     if arguments.cpu:
         return run_on_cpu(arguments.cpu, [*flags, *arguments.filter], build_only=arguments.build_only)
+    if arguments.target:
+        filters = [*flags, *arguments.filter]
+        return run_on_target(arguments.target, arguments.cc, filters, build_only=arguments.build_only)
     program = build([find_compiler(arguments.cc)], arguments.mode, MODES[arguments.mode][0])
     if arguments.build_only:
         return 0

@@ -19,7 +19,7 @@ TEST(sendfile_from_an_offset)
     kit_read_pattern(fds[1], 99990, 10);
     ASSERT_EQ(wawo_os_sendfile(fds[0], file, 100000, 1), 0);
     ASSERT_EQ(wawo_os_sendfile(fds[0], file, UINT64_C(5) << 32, 1), 0);
-    os_file_close(file);
+    wawo_os_file_close(file);
     kit_close(fds[0]);
     kit_close(fds[1]);
 }
@@ -35,7 +35,7 @@ TEST(sendfile_beyond_four_gigabytes)
     kit_pair(fds);
     ASSERT_EQ(wawo_os_sendfile(fds[0], file, far, 2000), 1000);
     kit_read_pattern(fds[1], far, 1000);
-    os_file_close(file);
+    wawo_os_file_close(file);
     kit_close(fds[0]);
     kit_close(fds[1]);
 }
@@ -53,7 +53,7 @@ TEST(sendfile_until_the_socket_is_full)
     }
     ASSERT_EQ(n, WAWO_AGAIN);
     kit_read_pattern(fds[1], 0, (size_t)sent);
-    os_file_close(file);
+    wawo_os_file_close(file);
     kit_close(fds[0]);
     kit_close(fds[1]);
 }
@@ -66,10 +66,10 @@ TEST(sendfile_to_nobody)
     os_block_pipe_signal(); /* as the loops have it */
     kit_pair(fds);
     kit_reset(fds[1]);
-    for (i = 0; i < 1000 && n != -EPIPE; i++)
+    for (i = 0; i < 1000 && n >= 0; i++)
         n = wawo_os_sendfile(fds[0], file, 0, 100);
-    ASSERT_EQ(n, -EPIPE);
-    os_file_close(file);
+    ASSERT_TRUE(n == -EPIPE || n == WAWO_ERESET);
+    wawo_os_file_close(file);
     kit_close(fds[0]);
 }
 
@@ -87,7 +87,7 @@ TEST(loaded_is_cached)
         ASSERT_TRUE(wawo_os_file_cached(file, WAWO_CACHE_SAMPLED, 0, 4 * MIB));
     ASSERT_TRUE(wawo_os_file_cached(file, WAWO_CACHE_ALWAYS, 0, 4 * MIB));
     ASSERT_FALSE(wawo_os_file_cached(file, WAWO_CACHE_UNTOLD, 0, 4 * MIB));
-    os_file_close(file);
+    wawo_os_file_close(file);
 }
 
 TEST(load_goes_up_to_the_end)
@@ -97,6 +97,6 @@ TEST(load_goes_up_to_the_end)
     ASSERT_EQ(wawo_os_file_load(file, 0, 4 * MIB, MIB), 0);
     ASSERT_EQ(wawo_os_file_load(file, 2000, 4 * MIB, MIB), 0);
     ASSERT_LT(wawo_os_file_load(folder, 0, 1, 0), 0);
-    os_file_close(file);
-    os_file_close(folder);
+    wawo_os_file_close(file);
+    wawo_os_file_close(folder);
 }

@@ -188,7 +188,7 @@ TEST(cold_is_not_cached)
     ASSERT_EQ(wawo_os_file_load(file, 0, 2 * MIB, 0), 0);
     ASSERT_TRUE(wawo_os_file_cached(file, how, 0, 2 * MIB));
     ASSERT_TRUE(wawo_os_file_cached(file, WAWO_CACHE_SAMPLED, 0, 2 * MIB));
-    os_file_close(file);
+    wawo_os_file_close(file);
 }
 
 TEST(in_memory_only_is_always_cached)
@@ -198,5 +198,5 @@ TEST(in_memory_only_is_always_cached)
     if (file < 0)
         SKIP("no file system in memory");
     ASSERT_EQ(wawo_os_file_prepare(file, 0), WAWO_CACHE_ALWAYS);
-    os_file_close(file);
+    wawo_os_file_close(file);
 }

@@ -613,7 +613,7 @@ TEST_EACH_BACKEND(detach_of_many_at_once, backend)
     struct rig *r = rig_open(backend, 32 * MIB);
     static struct wawo_sock s[MANY];
     static int fds[MANY];
-    unsigned before = os_open_fds(), i;
+    unsigned before = kit_open_fds(), i;
 
     for (i = 0; i < MANY; i++) {
         fds[i] = open_pair(r, &s[i]);
@@ -627,7 +627,7 @@ TEST_EACH_BACKEND(detach_of_many_at_once, backend)
         rig_detached(r, &s[i]);
     for (i = 0; i < MANY; i++)
         kit_close(fds[i]);
-    ASSERT_EQ(os_open_fds(), before);
+    ASSERT_EQ(kit_open_fds(), before);
     rig_close(r);
 }
 

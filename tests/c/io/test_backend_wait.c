@@ -144,7 +144,7 @@ TEST_EACH_BACKEND(open_without_memory, backend)
     struct wawo_backend_env env = {&table, &heap, NULL};
     const struct wawo_backend_ops *ops;
     struct wawo_backend *b;
-    unsigned before = os_open_fds();
+    unsigned before = kit_open_fds();
     size_t n;
     int err = -1;
 
@@ -158,7 +158,7 @@ TEST_EACH_BACKEND(open_without_memory, backend)
         ASSERT_LT(n, 20u);
     }
     ops->close(b);
-    ASSERT_EQ(os_open_fds(), before);
+    ASSERT_EQ(kit_open_fds(), before);
 }
 
 /* Random orders on a few socks: whatever is asked for, bytes come in order and DETACHED comes last. */

@@ -211,7 +211,7 @@ TEST_EACH_POLLER(no_memory, backend)
 {
     const struct wawo_poller_ops *ops = poller_of(backend);
     struct wawo_poller *p;
-    unsigned before = os_open_fds();
+    unsigned before = kit_open_fds();
     size_t n;
     int err = -1;
 
@@ -223,7 +223,7 @@ TEST_EACH_POLLER(no_memory, backend)
         ASSERT_LT(n, 20u);
     }
     ops->close(p);
-    ASSERT_EQ(os_open_fds(), before);
+    ASSERT_EQ(kit_open_fds(), before);
 }
 
 TEST_EACH_POLLER(no_descriptors, backend)

@@ -416,7 +416,7 @@ TEST_EACH_BACKEND(start_without_memory, backend)
 {
     const struct wawo_backend_ops *ops;
     struct wawo_threads *t = NULL;
-    unsigned before = os_open_fds();
+    unsigned before = kit_open_fds();
     struct upper u;
     size_t n;
     int err;
@@ -431,7 +431,7 @@ TEST_EACH_BACKEND(start_without_memory, backend)
             ASSERT_EQ(err, WAWO_ENOMEM);
             ASSERT_EQ(u.releases, 1u);
             ASSERT_EQ(wawo_alloc_live(), 0u);
-            ASSERT_EQ(os_open_fds(), before);
+            ASSERT_EQ(kit_open_fds(), before);
             ASSERT_EQ(wawo_threads_live(), 0u);
         }
         ASSERT_LT(n, 100u);

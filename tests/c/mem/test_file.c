@@ -2,6 +2,7 @@
 #include "support/kit.h"
 
 #include "base/alloc.h"
+#include "base/os_file.h"
 #include "mem/file.h"
 
 TEST(closed_with_the_last_reference)
@@ -28,7 +29,7 @@ TEST(without_memory_the_descriptor_stays_open)
     ASSERT_NULL((void *)wawo_file_new(fd, 0, 100));
     wawo_alloc_fail_at(0);
     ASSERT_TRUE(os_file_is_open(fd));
-    os_file_close(fd);
+    wawo_os_file_close(fd);
 }
 
 struct family {
@@ -72,7 +73,7 @@ static void fork_with(const bool kept[], int files)
         if (kept[i])
             wawo_file_drop(file[i]);
         else
-            os_file_close(f.fds[i]);
+            wawo_os_file_close(f.fds[i]);
     }
 }
 

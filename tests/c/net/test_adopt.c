@@ -311,7 +311,7 @@ static void adopt_against_stop(const char *backend, unsigned loops, int64_t drai
     struct adopting a;
     struct stage s;
     struct party p;
-    unsigned before = os_open_fds();
+    unsigned before = kit_open_fds();
     int i;
 
     for (i = 0; i < 3; i++) {
@@ -330,7 +330,7 @@ static void adopt_against_stop(const char *backend, unsigned loops, int64_t drai
         ASSERT_EQ(party_count(&p, WAWO_ON_CLOSE), wawo_load(&a.adopted));
         party_close(&s, &p);
     }
-    ASSERT_EQ(os_open_fds(), before);
+    ASSERT_EQ(kit_open_fds(), before);
 }
 
 TEST_EACH_BACKEND(against_stop_one_loop, backend)

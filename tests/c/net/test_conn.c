@@ -4,7 +4,6 @@
 #include "base/err.h"
 
 #include <errno.h>
-#include <sys/socket.h>
 
 enum { MIB = 1024 * 1024 };
 

@@ -246,14 +246,14 @@ TEST_EACH_BACKEND(abort_in_a_file, backend)
 
     open_with(&s, &server, backend);
     fd = open_to(&server, kit_connect);
-    before = os_open_fds();
+    before = kit_open_fds();
     ASSERT_EQ(send_file(server.last, 0, 16 * MIB), 1);
     ASSERT_EQ(send_file(server.last, 0, 1000), 1);
     ASSERT_TRUE(wawo_share_abort(server.last));
     party_wait(&server, WAWO_ON_CLOSE, 1);
     KIT_UNTIL(wawo_live_files() == 0);
     ASSERT_EQ(kit_read_end(fd, NULL), ECONNRESET);
-    ASSERT_EQ(os_open_fds(), before - 1); /* without the connection's own */
+    ASSERT_EQ(kit_open_fds(), before - 1); /* without the connection's own */
     kit_close(fd);
     close_both(&s, &server);
 }
@@ -289,7 +289,7 @@ TEST_EACH_BACKEND(a_file_that_shrank, backend)
     f = wawo_file_new(os_file_again(file), 0, 16 * MIB);
     ASSERT_EQ(wawo_share_send_parts(server.last, &(struct wawo_part){.file = f}, 1), 1);
     os_file_truncate(file, 10000);
-    os_file_close(file);
+    wawo_os_file_close(file);
     ASSERT_EQ(kit_read_end(fd, NULL), ECONNRESET);
     party_wait(&server, WAWO_ON_CLOSE, 1);
     ASSERT_EQ(server.error, EIO);

@@ -6,7 +6,6 @@
 #include "net/dial.h"
 
 #include <errno.h>
-#include <netdb.h>
 
 static void agent_open(struct stage *s, struct party *agent, const char *backend)
 {
@@ -477,16 +476,16 @@ TEST_EACH_BACKEND(thousands_are_cancelled_by_stop, backend)
 
     if (!os_allow_fds(MANY + 100))
         SKIP("too few descriptors here");
-    before = os_open_fds();
+    before = kit_open_fds();
     stage_open(&s, backend, 1);
     party_init(&agent, &s, WAWO_AGENT);
     party_start(&agent);
     for (i = 0; i < MANY; i++)
         ASSERT_EQ(party_dial(&agent, "127.0.0.1", port, 0, NULL), 0);
-    KIT_UNTIL(os_open_fds() > before + MANY / 2);
+    KIT_UNTIL(kit_open_fds() > before + MANY / 2);
     party_close(&s, &agent);
     ASSERT_EQ(agent.count[WAWO_ON_CLOSE], (unsigned)MANY);
-    ASSERT_EQ(os_open_fds(), before);
+    ASSERT_EQ(kit_open_fds(), before);
     kit_close_deaf(listener, fill);
 }
 

@@ -6,7 +6,6 @@
 #include "base/err.h"
 
 #include <errno.h>
-#include <netdb.h>
 
 static void agent_open(struct stage *s, struct party *agent, const char *backend)
 {
@@ -136,12 +135,12 @@ TEST_EACH_BACKEND(the_second_overtakes_a_silent_first, backend)
     listener = kit_listen_at("127.0.0.1", &port, 16);
     names_are(list, 0);
     agent_open(&s, &agent, backend);
-    before = os_open_fds();
+    before = kit_open_fds();
     start = wawo_os_now_ns();
     ASSERT_EQ(party_dial(&agent, "a.name", port, 0, NULL), 0);
     expect_reached(&agent, listener, "127.0.0.1");
     ASSERT_GE(wawo_os_now_ns() - start, 250 * WAWO_MSEC);
-    KIT_UNTIL(os_open_fds() < before + 1); /* the attempt that lost is closed; the listener is too */
+    KIT_UNTIL(kit_open_fds() < before + 1); /* the attempt that lost is closed; the listener is too */
     party_close(&s, &agent);
     kit_close_deaf(deaf, fill);
 }
@@ -159,14 +158,14 @@ TEST_EACH_BACKEND(cancelled_with_several_under_way, backend)
 
     names_are(list, 0);
     agent_open(&s, &agent, backend);
-    before = os_open_fds();
+    before = kit_open_fds();
     ASSERT_EQ(party_dial(&agent, "a.name", port, 0, &share), 0);
-    KIT_UNTIL(os_open_fds() == before + 3);
+    KIT_UNTIL(kit_open_fds() == before + 3);
     ASSERT_TRUE(wawo_share_close(share));
     party_wait(&agent, WAWO_ON_CLOSE, 1);
     ASSERT_EQ(agent.error, ECANCELED);
     wawo_share_drop(share);
-    KIT_UNTIL(os_open_fds() == before);
+    KIT_UNTIL(kit_open_fds() == before);
     party_close(&s, &agent);
     kit_close_deaf(deaf, fill);
 }
@@ -219,12 +218,12 @@ TEST_EACH_BACKEND(the_resolver_fails, backend)
     struct wawo_share *share = NULL;
     int operation, gai = 0;
 
-    names_are(NULL, EAI_AGAIN);
+    names_are(NULL, names_again);
     agent_open(&s, &agent, backend);
     ASSERT_EQ(party_dial(&agent, "a.name", 80, 0, &share), 0);
     party_wait(&agent, WAWO_ON_CLOSE, 1);
     ASSERT_EQ(wawo_share_error(share, &operation, &gai), EHOSTUNREACH);
-    ASSERT_EQ(gai, EAI_AGAIN);
+    ASSERT_EQ(gai, names_again);
     wawo_share_drop(share);
     party_close(&s, &agent);
 }
@@ -268,7 +267,7 @@ static void thousands_end(const char *backend, int64_t timeout_ns, int error)
     struct party agent;
     int i;
 
-    names_are(NULL, EAI_NONAME);
+    names_are(NULL, names_unknown);
     names_block();
     stage_open(&s, backend, 1);
     party_init(&agent, &s, WAWO_AGENT);

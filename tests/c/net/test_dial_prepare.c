@@ -107,13 +107,13 @@ static void ended_in_the_callback(const char *backend, party_hook hook)
 
     names_are(list, 0);
     agent_open(&s, &agent, backend, hook);
-    before = os_open_fds();
+    before = kit_open_fds();
     ASSERT_EQ(party_dial(&agent, "a.name", port, 0, NULL), 0);
     party_wait(&agent, WAWO_ON_CLOSE, 1);
     ASSERT_EQ(agent.operation, WAWO_OP_CONNECT);
     ASSERT_EQ(agent.error, ECANCELED);
     ASSERT_EQ(party_count(&agent, WAWO_ON_PREPARE_CONNECT), 1u);
-    KIT_UNTIL(os_open_fds() == before);
+    KIT_UNTIL(kit_open_fds() == before);
     ASSERT_LT(wawo_os_accept(listener, &(struct wawo_addr){0}), 0);
     kit_close(listener);
     party_close(&s, &agent);

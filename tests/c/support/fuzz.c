@@ -40,7 +40,7 @@ static unsigned load(const char *folder, struct input *seeds)
     closedir(d);
     qsort(names, count, sizeof *names, by_name);
     for (i = 0; i < count; i++) {
-        snprintf(path, sizeof path, "%s/%s", folder, names[i]);
+        ASSERT_LT(snprintf(path, sizeof path, "%s/%s", folder, names[i]), (int)sizeof path);
         file = fopen(path, "rb");
         ASSERT_NOT_NULL(file);
         seeds[i].size = fread(seeds[i].data, 1, INPUT_MAX, file);

@@ -184,6 +184,8 @@ int kit_read_end(int fd, uint64_t *bytes)
             *bytes += (uint64_t)n;
     if (os_is_deadline(n))
         FAIL("the stream did not end");
+    if (n == 0 && os_was_reset(fd))
+        return ECONNRESET;
     return (int)-n;
 }
 
@@ -255,6 +257,11 @@ uint16_t kit_dead_port(void)
 
     kit_close(kit_listen(&port));
     return port;
+}
+
+unsigned kit_open_fds(void)
+{
+    return os_open_fds();
 }
 
 /* ---- bytes ---- */

@@ -63,6 +63,7 @@ enum { KIT_FILL = 8 };
 /* Listens on a new port with a full backlog, so that the kernel leaves further SYNs without an answer. */
 int kit_deaf_listener(const char *address, uint16_t *port, int fill[KIT_FILL]);
 void kit_close_deaf(int listener, const int fill[KIT_FILL]);
+unsigned kit_open_fds(void);
 
 /* ---- bytes ---- */
 

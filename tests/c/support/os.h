@@ -8,8 +8,9 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
-/* printf's own words, where the compiler might think of another printf. */
+/* Which of the words of printf are known depends on whose printf it is. */
 #ifdef __MINGW_PRINTF_FORMAT
 #define OS_PRINTF(text, first) __attribute__((format(__MINGW_PRINTF_FORMAT, text, first)))
 #else
@@ -60,6 +61,8 @@ void os_reuse_port(int fd);
 void os_listen(int fd, int backlog);
 /* Whether there is something to receive or to accept within that time. */
 bool os_wait_readable(int fd, int seconds);
+/* Whether a stream that has ended was reset behind its end. Wine sends a FIN before a RST; elsewhere the receive tells. */
+bool os_was_reset(int fd);
 /* As wawo_os_recv and wawo_os_send, but a blocking socket does not wait: WAWO_AGAIN. */
 ptrdiff_t os_recv_now(int fd, void *buf, size_t len);
 ptrdiff_t os_send_now(int fd, const void *buf, size_t len);
@@ -96,7 +99,6 @@ void os_file_write(int fd, const void *data, size_t len, uint64_t offset);
 void os_file_truncate(int fd, uint64_t size);
 int os_file_again(int fd); /* a second descriptor of it */
 bool os_file_is_open(int fd);
-void os_file_close(int fd);
 
 /* ---- memory ---- */
 

@@ -187,6 +187,12 @@ bool os_wait_readable(int fd, int seconds)
     return poll(&p, 1, seconds * 1000) == 1;
 }
 
+bool os_was_reset(int fd)
+{
+    (void)fd;
+    return false;
+}
+
 ptrdiff_t os_recv_now(int fd, void *buf, size_t len)
 {
     ssize_t n = recv(fd, buf, len, MSG_DONTWAIT);
@@ -337,11 +343,6 @@ int os_file_again(int fd)
 bool os_file_is_open(int fd)
 {
     return fcntl(fd, F_GETFD) >= 0;
-}
-
-void os_file_close(int fd)
-{
-    (void)close(fd);
 }
 
 /* ---- memory ---- */

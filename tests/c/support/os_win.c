@@ -4,13 +4,8 @@
 
 #include "support/harness.h"
 
-#include "base/err.h"
 #include "base/os.h"
-
-#include <winsock2.h>
-#include <ws2tcpip.h>
-
-#include <windows.h>
+#include "base/os_win.h"
 
 #include <fcntl.h>
 #include <io.h>
@@ -140,21 +135,16 @@ long os_process_id(void)
 
 /* ---- sockets ---- */
 
-static SOCKET socket_of(int fd)
-{
-    return (SOCKET)fd;
-}
-
 static void set_int(int fd, int level, int option, int value)
 {
-    ASSERT_EQ(setsockopt(socket_of(fd), level, option, (const char *)&value, sizeof value), 0);
+    ASSERT_EQ(setsockopt(wawo_os_handle(fd), level, option, (const char *)&value, sizeof value), 0);
 }
 
 static int get_int(int fd, int level, int option)
 {
     int value = 0, len = sizeof value;
 
-    ASSERT_EQ(getsockopt(socket_of(fd), level, option, (char *)&value, &len), 0);
+    ASSERT_EQ(getsockopt(wawo_os_handle(fd), level, option, (char *)&value, &len), 0);
     return value;
 }
 
@@ -173,7 +163,7 @@ void os_set_blocking(int fd, bool blocking)
 {
     u_long on = !blocking;
 
-    ASSERT_EQ(ioctlsocket(socket_of(fd), (long)FIONBIO, &on), 0);
+    ASSERT_EQ(ioctlsocket(wawo_os_handle(fd), (long)FIONBIO, &on), 0);
 }
 
 void os_set_buffers(int fd, int bytes)
@@ -194,7 +184,7 @@ void os_block_pipe_signal(void)
 
 void os_listen(int fd, int backlog)
 {
-    ASSERT_EQ(listen(socket_of(fd), backlog), 0);
+    ASSERT_EQ(listen(wawo_os_handle(fd), backlog), 0);
 }
 
 bool os_wait_readable(int fd, int seconds)
@@ -202,8 +192,20 @@ bool os_wait_readable(int fd, int seconds)
     struct timeval most = {.tv_sec = seconds};
     fd_set set = {.fd_count = 1};
 
-    set.fd_array[0] = socket_of(fd);
+    set.fd_array[0] = wawo_os_handle(fd);
     return select(0, &set, NULL, NULL, &most) == 1;
+}
+
+bool os_was_reset(int fd)
+{
+    struct wawo_addr peer;
+    int i, code = 0;
+
+    for (i = 0; i < 20 && code == 0; i++) {
+        Sleep(1);
+        code = wawo_os_peer_addr(fd, &peer);
+    }
+    return code == WAWO_ECLOSED;
 }
 
 ptrdiff_t os_recv_now(int fd, void *buf, size_t len)
@@ -228,7 +230,7 @@ ptrdiff_t os_send_now(int fd, const void *buf, size_t len)
 
 void os_shutdown_read(int fd)
 {
-    ASSERT_EQ(shutdown(socket_of(fd), SD_RECEIVE), 0);
+    ASSERT_EQ(shutdown(wawo_os_handle(fd), SD_RECEIVE), 0);
 }
 
 bool os_has_unix(void)
@@ -334,11 +336,6 @@ int os_file_again(int fd)
 bool os_file_is_open(int fd)
 {
     return _get_osfhandle(fd) != -1;
-}
-
-void os_file_close(int fd)
-{
-    (void)_close(fd);
 }
 
 /* ---- memory ---- */

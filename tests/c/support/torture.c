@@ -11,7 +11,7 @@ enum { MOST = 1000, LEAST = 15, POOL = 1 << 20 };
 static bool life(const char *backend, unsigned loops, torture_scene scene, const void *arg, size_t n)
 {
     struct stage s;
-    unsigned before = os_open_fds();
+    unsigned before = kit_open_fds();
     size_t calls;
     bool good;
     int err;
@@ -32,7 +32,7 @@ static bool life(const char *backend, unsigned loops, torture_scene scene, const
     ASSERT_EQ(wawo_live_chunks(), 0u);
     KIT_UNTIL(wawo_alloc_live() == 0);
     ASSERT_EQ(wawo_live_files(), 0u);
-    ASSERT_EQ(os_open_fds(), before);
+    ASSERT_EQ(kit_open_fds(), before);
     if (calls < n)
         ASSERT_TRUE(good); /* nothing failed */
     return calls < n;
