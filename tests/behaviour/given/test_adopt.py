@@ -214,6 +214,9 @@ def test_adopt_against_stop(backend: str, kind: str) -> None:
                 else:
                     taken[number] += 1
                     assert sock.fileno() == -1
+                    peer.shutdown(socket.SHUT_WR)
+                    with contextlib.suppress(ConnectionResetError):
+                        assert peer.recv(1) == b""  # ended: however slow the loops are, they have three at most
 
     with component(kind, log, backend, io_threads=2) as owner:
         givers = [threading.Thread(target=give, args=(number,)) for number in range(3)]
