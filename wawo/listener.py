@@ -132,7 +132,8 @@ class Listener:
         """The connection ended: exactly once for each that the listener ever saw, and always last.
 
         ``error`` is 0 after an ordinary end, else a value of the ``errno`` module; ``conn.error`` is the exception.
-        Addresses and ``extra`` still answer, ``send`` returns False. The result is ignored.
+        Addresses and ``extra`` still answer, ``send`` returns False. The result is ignored. A connect() in here finds
+        room also where max_connections was reached.
 
         With the option proxy_protocol also, without an OnAccept, for one whose header was bad: ``operation`` is ACCEPT,
         ``error`` EBADMSG (malformed, or the stream ended inside it; ``conn.error`` is a ProtocolError that says what is

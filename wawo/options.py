@@ -114,7 +114,8 @@ class Options:
     view; safe to keep."""
 
     max_connections: int = 10_000
-    """Open connections of the component: 1 to 5,000,000."""
+    """Open connections of the component: 1 to 5,000,000. The place of one that ended is free when its OnClose has
+    returned; connect() and adopt() in that OnClose may have it already."""
 
     max_connections_per_address: int | None = None
     """Open connections of a server from one peer address: 1 to 5,000,000; None: any number. Those that are too many are

@@ -209,10 +209,11 @@ cdef void deliver_close(Endpoint ep, const wawo_event *e) noexcept:
     """The last event of a connection: the core's reference of its Connection ends here."""
     cdef Connection conn = connection_of(e.share, ep)
     cdef PyObject *result
-    if ep.seats[0].call[<int>WAWO_ON_CLOSE] != NULL:
+    if ep.seats[0].call[<int>WAWO_ON_CLOSE] != NULL and wawo_event_due(e):
         error = PyLong_FromLong(e.error)
         result = call(e, WAWO_ON_CLOSE, 3, <PyObject *>conn, <PyObject *>OPERATIONS[e.operation], <PyObject *>error)
         answer(ep, e, result)
+    wawo_event_closed(e)
     Py_XDECREF_RAW(<PyObject *>wawo_share_take_user(e.share))
 
 

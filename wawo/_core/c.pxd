@@ -63,6 +63,7 @@ cdef extern from "<wawo.h>" nogil:
         void (*give_back)(void *loan) noexcept
         bint baton
     bint wawo_event_due(const wawo_event *e)
+    void wawo_event_closed(const wawo_event *e)
 
     wawo_threads *wawo_engine_new(unsigned count, const char *backend, size_t pool_bytes, const wawo_sink *sink,
                                   void *arg, int *err)

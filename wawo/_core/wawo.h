@@ -67,8 +67,11 @@ struct wawo_sink {
 };
 
 /* Whether an event is still wanted when its turn comes; held back ones are kept and come again. Ask before each event
- * but CLOSE and SHUTDOWN. On its loop, in deliver. */
+ * but SHUTDOWN; CLOSE always is. On its loop, in deliver. */
 bool wawo_event_due(const struct wawo_event *e);
+/* A CLOSE was told: others may have the place of its connection. On its loop, in deliver; without it they may when deliver
+ * has returned. */
+void wawo_event_closed(const struct wawo_event *e);
 
 /* ---- threads ---- */
 

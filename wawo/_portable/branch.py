@@ -65,12 +65,18 @@ class Branch:
         return self.endpoint.pending + self._unsettled
 
     def unbook(self) -> None:
-        """A connection is gone, or came to nothing."""
-        endpoint = self.endpoint
-        was_full = endpoint.count_down()
+        """A connection came to nothing."""
+        self.left(self.leave())
+
+    def leave(self) -> bool:
+        """The same in two steps, for one that was there: others may have its place; whether it was full until now."""
         self.loop.add_load(-1)
-        if was_full and not self.stopping:
-            for branch in endpoint.branches:
+        return self.endpoint.count_down()
+
+    def left(self, room: bool) -> None:
+        """And it is gone; `room` is what leave answered."""
+        if room and not self.stopping:
+            for branch in self.endpoint.branches:
                 branch.has_room(self.loop)
         self.unlist()
 

@@ -174,8 +174,13 @@ def _decode_failed(share: Share, error: BaseException) -> None:
 
 
 def _deliver_close(share: Share) -> None:
+    link, loop = share.link, share.loop
     if "OnClose" in share.endpoint.callbacks:
+        loop.leaving = link
         _call(share, ON_CLOSE, told.operations[share.operation], share.error)
+        loop.leaving = None
+    if link is not None:  # else it never got as far as a connection
+        link.leave()
 
 
 def _deliver_shutdown(endpoint: Endpoint) -> None:

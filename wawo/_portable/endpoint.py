@@ -193,10 +193,21 @@ class Endpoint:
 
     def _book_or_raise(self, branch: Branch, what: str) -> None:
         error = self.book(branch, None, False)
+        if error == errno.ENOBUFS and self._take_place():
+            error = self.book(branch, None, False)
         if error == errno.ENOTCONN:
             raise OSError(error, f"{what}: closing or closed")
         if error:
             raise OSError(error, f"{what}: a pool or a queue is at its limit")
+
+    def _take_place(self) -> bool:
+        """Whether this is the OnClose of one of its connections that still had its place."""
+        for branch in self.branches:
+            link = branch.loop.leaving if branch.loop.here() else None
+            if link is not None and link.branch is branch and link.missed is None:
+                link.leave()
+                return True
+        return False
 
     def book(self, branch: Branch, peer: str | None, late: bool) -> int:
         """Count a connection on a branch: 0; ENOTCONN when stopping, ENOBUFS at max_connections, ECONNREFUSED when its

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from . import limits
 from .codecs import CodecError, codec_for
 from .sock import RECV
 from .words import (
@@ -82,7 +83,7 @@ class Inlet:
         self.pauses &= ~reason
         if self.pauses or link.state != RUNNING:
             return
-        link.watch_silence()
+        limits.watch_silence(link)
         if self.backlog is not None or link.eof or self.broken:
             link.loop.touch(link)
         else:

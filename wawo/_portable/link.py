@@ -66,6 +66,7 @@ class Link(Sock):
         "eof",
         "fin",
         "inlet",
+        "missed",
         "mute",
         "out",
         "preamble",
@@ -98,6 +99,7 @@ class Link(Sock):
         self.counted = False  # its peer is in the endpoint's census
         self.unseen = False  # it never came as far as OnAccept
         self.mute = False  # its end is not told either
+        self.missed: bool | None = None  # others may have its place: whether the endpoint was full until then
         branch.links[self] = None
         share.link = self
         branch.threads.add_link(1)
@@ -114,7 +116,7 @@ class Link(Sock):
             self.attach(sock)
         self.state = RUNNING
         share.advance(OPEN)
-        self.watch_silence()
+        limits.watch_silence(self)
         self.shut = share.shut  # what was asked for before there was a connection
         if share.paused:
             self.inlet.pauses |= PAUSE_USER
@@ -139,12 +141,17 @@ class Link(Sock):
         self.out.drop()
         self.bare = False
         self.state = GONE
-        if self.mute:
-            self.free()
-        elif self._listens(ON_CLOSE) or self.loop.batch or self.loop.delivering:
+        if not self.mute and (self._listens(ON_CLOSE) or self.loop.batch or self.loop.delivering):
             self.loop.batch.append((ON_CLOSE, self.share, None))  # also for the sake of those that it has in the batch
         else:
             self.free()
+
+    def leave(self) -> None:
+        """It has ended: others may have its place. Who waits for one is asked in when it is freed."""
+        if self.missed is None:
+            if self.counted:
+                self.branch.endpoint.leave(system.host_of(self.share.remote))
+            self.missed = self.branch.leave()
 
     def free(self) -> None:
         """After its OnClose, or without one."""
@@ -152,15 +159,14 @@ class Link(Sock):
             self.told = True
             return
         branch, share = self.branch, self.share
-        if self.counted:
-            branch.endpoint.leave(system.host_of(share.remote))
+        self.leave()
         branch.endpoint.unpublish(share)
         share.link = share.handle = None
         del branch.links[self]
         branch.threads.add_link(-1)
         if not self.unseen:
             branch.stats["closed"] += 1
-        branch.unbook()
+        branch.left(bool(self.missed))
         self.preamble = None
         del self.out, self.inlet, self.timer  # all refer to it: now it goes at once, not with the garbage collector
 
@@ -263,9 +269,6 @@ class Link(Sock):
             self.abort(OP_CLOSE, errno.ETIMEDOUT)
         else:
             self._detach(False)  # all is with the kernel, which goes on without us
-
-    def watch_silence(self) -> None:
-        limits.watch_silence(self)
 
     # ---- sending ----
 

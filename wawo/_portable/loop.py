@@ -78,6 +78,7 @@ class Loop:
         self.changed: deque[Sock] = deque()
         self.batch: list[Event] = []
         self.delivering = False
+        self.leaving: Link | None = None  # its OnClose is being called
         self.trace: Any = None  # the hooks that this thread last took over from threading
         self.profile: Any = None
         self.slow = float("inf")  # seconds of a batch from which on it is counted

@@ -137,6 +137,45 @@ TEST_EACH_BACKEND(stop_from_a_callback, backend)
     party_close(&s, &server);
 }
 
+/* Each end dials twice: one of them has the place, and `arg` says whether that is let go of at once. */
+static void hook_dial_again(struct party *p, const struct wawo_event *e, struct actor *a)
+{
+    (void)a;
+    if (e->kind == WAWO_ON_CONNECT)
+        wawo_share_abort(e->share);
+    if (e->kind != WAWO_ON_CLOSE || party_count(p, WAWO_ON_CLOSE) > 5)
+        return;
+    ASSERT_EQ(party_dial(p, "127.0.0.1", p->port, 0, NULL), 0);
+    ASSERT_EQ(party_dial(p, "127.0.0.1", p->port, 0, NULL), WAWO_ENOBUFS);
+    if (p->arg != NULL)
+        wawo_event_closed(e);
+    ASSERT_EQ(party_dial(p, "127.0.0.1", p->port, 0, NULL), WAWO_ENOBUFS);
+    ASSERT_EQ(wawo_endpoint_count(p->endpoint), 1u);
+}
+
+TEST_EACH_BACKEND(the_end_of_one_makes_place_for_another, backend)
+{
+    struct stage s;
+    struct party server, agent;
+    unsigned threads;
+
+    for (threads = 1; threads <= 2; threads++) {
+        stage_open(&s, backend, threads);
+        party_init(&server, &s, WAWO_SERVER);
+        party_start(&server);
+        party_init(&agent, &s, WAWO_AGENT);
+        agent.options.max_connections = 1;
+        agent.port = server.port;
+        agent.arg = threads == 1 ? &agent : NULL;
+        agent.hook = hook_dial_again;
+        party_start(&agent);
+        ASSERT_EQ(party_dial(&agent, "127.0.0.1", agent.port, 0, NULL), 0);
+        party_wait(&agent, WAWO_ON_CLOSE, 6);
+        party_finish(&agent);
+        party_close(&s, &server);
+    }
+}
+
 /* Stopping while connections come in: hand-overs in flight are ended too, none is lost, none stays. */
 static void come_and_go(void *arg)
 {

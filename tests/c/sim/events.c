@@ -112,6 +112,8 @@ static void start(struct actor *a)
 {
     SIM_CHECK(!a->shown);
     a->shown = true;
+    a->party->here++;
+    SIM_CHECK(a->party->here <= a->party->options.max_connections);
     app.seen[SEEN_CONNECTION]++;
     actor_bind(a);
     if (sim_chance(20)) {
@@ -162,6 +164,11 @@ static void finish(struct actor *a, const struct wawo_event *e)
     SIM_CHECK(wawo_share_set_user(a->share, a, no_found) == NULL);
     SIM_CHECK(wawo_share_send(a->share, "late", 4) == 0);
     a->closed = a->told = true;
+    a->party->here -= a->shown;
+    if (a->party->role != WAWO_SERVER && sim_chance(100))
+        program_dial(a->party); /* it may have the place of this one */
+    if (sim_chance(500))
+        wawo_event_closed(e);
 }
 
 static void handle(struct party *p, const struct wawo_event *e)
@@ -175,7 +182,7 @@ static void handle(struct party *p, const struct wawo_event *e)
     }
     SIM_CHECK(!p->over);
     SIM_CHECK((int)wawo_id_loop(wawo_share_id(e->share)) == fiber_loop());
-    if (e->kind != WAWO_ON_CLOSE && !wawo_event_due(e))
+    if (!wawo_event_due(e))
         return;
     a = actor_of(p, e);
     if (a == NULL) { /* the end of one that was never shown */

@@ -111,12 +111,14 @@ static void check_answer(const char *what, int rc)
         SIM_FAIL("%s: %d", what, rc);
 }
 
-static void dial(struct party *p)
+void program_dial(struct party *p)
 {
     static const char *const hosts[] = {"127.0.0.1", "127.0.0.2", "::1", "single", "6only", "many"};
     uint16_t port = (uint16_t)(PORT_OPEN + (sim_chance(600) ? 0 : sim_below(5)));
     int rc;
 
+    if (p->over || app.actor_count > ACTORS - 80)
+        return;
     if (sim_chance(300))
         port = app.parties[0].port;
     rc = wawo_endpoint_connect(p->endpoint, hosts[sim_below(6)], port, sim_chance(100) ? "127.0.0.3" : NULL, 0,
@@ -244,7 +246,7 @@ void program_act(void)
     else if (p->over || app.actor_count > ACTORS - 80)
         return;
     else if (what < 80 && p->role != WAWO_SERVER)
-        dial(p);
+        program_dial(p);
     else if (what < 84)
         adopt(p);
     else if (what < 88)

@@ -44,6 +44,7 @@ struct party {
     struct wawo_options options;
     unsigned mask;
     uint16_t port;
+    unsigned here; /* connections that were shown and not closed */
     bool evicts; /* a broadcast may have ended slow ones */
     bool listens, stopping, over; /* over: SHUTDOWN was told */
 };
@@ -91,6 +92,8 @@ extern struct program app;
 bool program_start(void);
 /* The application's thread does something. */
 void program_act(void);
+/* Dials, on any thread. */
+void program_dial(struct party *p);
 /* Everything that is open has what was sent to it; only in the calm. */
 void program_check_idle(void);
 /* Stops what is left, gives all back, checks what there is to check. */

@@ -143,7 +143,7 @@ static void deliver_one(const struct wawo_event *e)
     ASSERT_TRUE(e->kind < WAWO_EVENT_KINDS);
     ASSERT_TRUE((p->mask >> e->kind & 1) != 0 || e->kind == WAWO_ON_CLOSE || e->kind == WAWO_ON_SHUTDOWN);
     if (e->kind != WAWO_ON_SHUTDOWN) {
-        if (e->kind != WAWO_ON_CLOSE && !wawo_event_due(e))
+        if (!wawo_event_due(e))
             return;
         a = actor_of(p, e);
     }

@@ -77,7 +77,7 @@ int wawo_endpoint_adopt(struct wawo_endpoint *e, int fd, void (*made)(struct waw
     struct wawo_branch *b = wawo_endpoint_branch(e, loop);
     struct adoption *a = NULL;
     struct wawo_share *s;
-    int err = wawo_endpoint_book(e, b, NULL);
+    int err = wawo_endpoint_book_own(e, b);
 
     if (err != 0)
         return err;

@@ -117,18 +117,32 @@ static void gone(struct wawo_conn *c)
     }
 }
 
+void wawo_conn_leave(struct wawo_conn *c)
+{
+    struct wawo_branch *b = c->branch;
+
+    if (c->left)
+        return;
+    c->left = true;
+    if (b->net->leaving == c)
+        b->net->leaving = NULL;
+    if (wawo_unlikely(c->counted))
+        wawo_endpoint_leave(b->endpoint, &c->share->remote);
+    c->missed = wawo_branch_leave(b);
+}
+
 void wawo_conn_free(struct wawo_conn *c)
 {
     struct wawo_branch *b = c->branch;
     struct wawo_net *net = b->net;
+    bool missed;
 
     WAWO_CHECK(c->state == WAWO_CONN_GONE);
     if (c->dirty) { /* settle() meets it once more and then lets it go */
         c->told = true;
         return;
     }
-    if (wawo_unlikely(c->counted))
-        wawo_endpoint_leave(b->endpoint, &c->share->remote);
+    wawo_conn_leave(c);
     wawo_table_close(&net->loop->table, c->sock.id);
     c->share->conn = NULL;
     wawo_share_drop(c->share);
@@ -138,8 +152,9 @@ void wawo_conn_free(struct wawo_conn *c)
     wawo_sub(&live, 1);
     if (wawo_likely(!c->unseen))
         wawo_bump(&b->stats.closed, 1);
+    missed = c->missed;
     wawo_slab_give(&net->conns, c);
-    wawo_branch_unbook(b);
+    wawo_branch_left(b, missed);
 }
 
 void wawo_conn_forget(struct wawo_conn *c)

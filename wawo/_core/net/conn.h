@@ -58,6 +58,8 @@ struct wawo_conn {
     bool counted : 1;              /* its peer is in the endpoint's census */
     bool unseen : 1;               /* it never came as far as ACCEPT */
     bool mute : 1;                 /* its end is not told either */
+    bool left : 1;                 /* others may have its place */
+    bool missed : 1;               /* and the endpoint was full until then */
     bool taken : 1;                /* open: the kernel took output that had to wait since the timer was set */
     int16_t broken;                /* its stream is malformed: the errno to close with after the batch */
     int32_t unacknowledged;        /* bytes in the kernel when wawo_conn_acknowledged last asked */
@@ -135,6 +137,8 @@ void wawo_conn_hold_event(struct wawo_conn *c, const struct wawo_event *e);
 void wawo_conn_forget(struct wawo_conn *c);
 /* There is no memory for the connection of a share that is known already: only its end can be told. */
 void wawo_conn_fail(struct wawo_branch *b, struct wawo_share *s, enum wawo_operation op, int error);
+/* It has ended: others may have its place. Who waits for one is asked in when it is freed. */
+void wawo_conn_leave(struct wawo_conn *c);
 /* After its CLOSE event, or without one. */
 void wawo_conn_free(struct wawo_conn *c);
 

@@ -116,6 +116,35 @@ int wawo_endpoint_book_late(struct wawo_endpoint *e, struct wawo_branch *b, cons
     return book(e, b, peer, true);
 }
 
+/* Whether this is the OnClose of one of its connections that still had its place. */
+static bool take_place(struct wawo_endpoint *e)
+{
+    unsigned i;
+
+    for (i = 0; i < e->branch_count; i++) {
+        struct wawo_net *net = e->branches[i].net;
+        struct wawo_conn *c;
+
+        if (!wawo_loop_here(net->loop))
+            continue;
+        c = net->leaving;
+        if (c == NULL || c->branch->endpoint != e || c->left)
+            return false;
+        wawo_conn_leave(c);
+        return true;
+    }
+    return false;
+}
+
+int wawo_endpoint_book_own(struct wawo_endpoint *e, struct wawo_branch *b)
+{
+    int err = book(e, b, NULL, false);
+
+    if (wawo_unlikely(err == WAWO_ENOBUFS) && take_place(e))
+        err = book(e, b, NULL, false);
+    return err;
+}
+
 bool wawo_endpoint_over(struct wawo_endpoint *e)
 {
     bool over;
@@ -191,17 +220,29 @@ static void make_room(struct wawo_branch *b, const struct wawo_loop *here)
         wawo_listener_resume(l);
 }
 
-void wawo_branch_unbook(struct wawo_branch *b)
+bool wawo_branch_leave(struct wawo_branch *b)
 {
     struct wawo_endpoint *e = b->endpoint;
-    uint32_t before = wawo_sub(&e->count, 1), i;
 
     wawo_sub(&b->net->loop->load, 1);
-    if (wawo_unlikely(before == e->options.max_connections && !b->stopping)) {
+    return wawo_sub(&e->count, 1) == e->options.max_connections;
+}
+
+void wawo_branch_left(struct wawo_branch *b, bool room)
+{
+    struct wawo_endpoint *e = b->endpoint;
+    uint32_t i;
+
+    if (wawo_unlikely(room && !b->stopping)) {
         for (i = 0; i < e->branch_count; i++)
             make_room(&e->branches[i], b->net->loop);
     }
     wawo_branch_unlist(b);
+}
+
+void wawo_branch_unbook(struct wawo_branch *b)
+{
+    wawo_branch_left(b, wawo_branch_leave(b));
 }
 
 void wawo_branch_unlist(struct wawo_branch *b)
@@ -291,7 +332,7 @@ int wawo_endpoint_connect(struct wawo_endpoint *e, const char *host, uint16_t po
     if (from.family == WAWO_AF_UNIX)
         err = WAWO_EINVAL;
     if (err == 0)
-        err = wawo_endpoint_book(e, b, NULL);
+        err = wawo_endpoint_book_own(e, b);
     if (err != 0)
         return err;
     if (timeout_ns <= 0)

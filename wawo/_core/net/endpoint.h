@@ -85,14 +85,20 @@ static inline int wawo_endpoint_seal(const struct wawo_endpoint *e, const struct
 int wawo_endpoint_book(struct wawo_endpoint *e, struct wawo_branch *b, const struct wawo_addr *peer);
 /* The same for one that was accepted, on a branch that is not done: it may still come while the endpoint drains. */
 int wawo_endpoint_book_late(struct wawo_endpoint *e, struct wawo_branch *b, const struct wawo_addr *peer);
+/* Books a connection that no peer asked for. In the OnClose of one it may have that one's place. Any thread. */
+int wawo_endpoint_book_own(struct wawo_endpoint *e, struct wawo_branch *b);
 /* Counts the peer of a connection that was booked without it: 0, or as above. Any thread. */
 int wawo_endpoint_enter(struct wawo_endpoint *e, const struct wawo_addr *peer);
 /* A counted peer is gone; before the booking is taken back. NULL: none was counted. Any thread. */
 void wawo_endpoint_leave(struct wawo_endpoint *e, const struct wawo_addr *peer);
 /* Stopping, and what is left of the drain is not for connections any more. Any thread. */
 bool wawo_endpoint_over(struct wawo_endpoint *e);
-/* Takes the booking back: the connection is gone, or came to nothing. Loop. */
+/* Takes the booking back: the connection came to nothing. Loop. */
 void wawo_branch_unbook(struct wawo_branch *b);
+/* The same in two steps, for one that was there: others may have its place; true when the endpoint was full until now. */
+bool wawo_branch_leave(struct wawo_branch *b);
+/* And it is gone; `room`: what leave answered. */
+void wawo_branch_left(struct wawo_branch *b, bool room);
 /* The same for what is assigned but no connection: a listener. Loop. */
 void wawo_branch_unlist(struct wawo_branch *b);
 /* A booked connection that its loop has not heard of: gives `s` an id, calls made(s, arg), lets it be found and posts

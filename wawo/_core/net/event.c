@@ -34,11 +34,22 @@ bool wawo_event_due(const struct wawo_event *e)
     }
     if (wawo_unlikely(e->kind == WAWO_ON_PREPARE_CONNECT)) /* else its descriptor is given up */
         return wawo_load_relaxed(&s->state) == WAWO_SHARE_CONNECTING;
-    if (wawo_unlikely(wawo_load_relaxed(&s->state) != WAWO_SHARE_OPEN))
-        return false; /* closed or refused meanwhile: only its CLOSE follows */
+    if (wawo_unlikely(wawo_load_relaxed(&s->state) != WAWO_SHARE_OPEN)) {
+        if (e->kind != WAWO_ON_CLOSE)
+            return false; /* closed or refused meanwhile: only its CLOSE follows */
+        if (s->conn != NULL) /* else it never got as far as a connection */
+            wawo_net_of(s->conn)->leaving = s->conn;
+        return true;
+    }
     if (wawo_unlikely(wawo_load_relaxed(&s->paused) | s->holding) && e->kind == WAWO_ON_RECEIVE) {
         wawo_conn_hold_event(s->conn, e);
         return false;
     }
     return true;
+}
+
+void wawo_event_closed(const struct wawo_event *e)
+{
+    if (e->share->conn != NULL)
+        wawo_conn_leave(e->share->conn);
 }

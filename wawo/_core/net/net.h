@@ -19,6 +19,7 @@ struct wawo_net {
     const wawo_i64 *slow_ns;
     struct wawo_batch batch;
     struct wawo_conn *dirty, **dirty_last;
+    struct wawo_conn *leaving; /* its CLOSE is being told; NULL mostly */
     struct wawo_list starving; /* connections that wait for chunks */
     struct wawo_list branches;
     struct wawo_slab conns, backlogs, helds;
