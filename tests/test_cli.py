@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from systems import NEEDS_KILL, NEEDS_UNIX
 
 import wawo
 from wawo import cli
@@ -92,6 +93,7 @@ def test_echo_that_cannot_start_is_1(capsys: pytest.CaptureFixture[str]) -> None
     assert "something else listens there" in line
 
 
+@NEEDS_UNIX
 def test_echo_on_a_unix_socket(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     command = [sys.executable, "-m", "wawo", "echo", "--host", "unix:s"]
     with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True) as child:
@@ -108,6 +110,7 @@ def test_echo_on_a_unix_socket(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert "a unix socket has no port" in capsys.readouterr().err
 
 
+@NEEDS_KILL
 @pytest.mark.parametrize("framing", ["raw", "length"])
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
 def test_echo_until_told(framing: str, ending: signal.Signals) -> None:
@@ -174,6 +177,7 @@ def test_bench_of_a_package_that_runs_in_its_checkout(tmp_path: Path, monkeypatc
     assert cli.main(["bench", "elsewhere"]) == 1
 
 
+@NEEDS_KILL
 def test_bench_leaves_the_interrupt_to_the_script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     script = "import os, signal, sys; os.kill(os.getppid(), signal.SIGINT); sys.exit(130)"
     monkeypatch.chdir(checkout_with_a_bench(tmp_path, script))

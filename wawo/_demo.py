@@ -18,6 +18,7 @@ from rich.table import Table
 
 from ._core import ENGINE, load
 from ._echo import Echo
+from .errors import error_text
 from .iopool import IoPool
 from .server import TcpServer
 
@@ -44,8 +45,14 @@ def run(connections: int, depth: int, size: int, seconds: float) -> int:
     _allow_files()
     command = [sys.executable, "-c", _SERVER, str(Path(__file__).resolve().parent.parent), str(server_core)]
     # A session of its own: Ctrl-C comes to this process alone, which ends the child by closing its standard input.
+    alone = getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)  # Windows' word for it
     with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        creationflags=alone,
     ) as child:
         try:
             assert child.stdin is not None
@@ -171,7 +178,7 @@ def _table(console: Console, result: dict[str, Any], samples: _Samples) -> Table
     cpu = samples.ns_per_message()
     errors = f"{result['errors']:,}"
     if result["errors"]:
-        errors += f" (first: {os.strerror(result['error'])})"
+        errors += f" (first: {error_text(result['error'])})"
     table = Table(show_header=False)
     table.add_column()
     table.add_column(justify="right")

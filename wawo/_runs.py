@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 EXIT_SECONDS = 1.0
 """At exit all components have this long together; JOIN_SECONDS of it are kept for the threads to end."""
 JOIN_SECONDS = 0.2
-SIGNAL_SECONDS = 0.5
+SIGNAL_SECONDS = 0.5 if os.name == "posix" else 0.05  # Windows: a signal never ends a wait, only this does
 """The longest that a signal may have to wait for a waiting main thread."""
 
 

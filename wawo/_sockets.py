@@ -209,7 +209,9 @@ def _bind_first(targets: list[Target], options: Options) -> socket.socket:
 
 def _configure(sock: socket.socket, host: str, options: Options) -> None:
     sock.setblocking(False)
-    if os.name == "posix":  # elsewhere SO_REUSEADDR lets two programs share a port
+    if hasattr(socket, "SO_EXCLUSIVEADDRUSE"):  # Windows, where SO_REUSEADDR lets another program take the port over
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)
+    else:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, options.reuse_address)
     if options.reuse_port:
         if not hasattr(socket, "SO_REUSEPORT"):
@@ -229,6 +231,9 @@ def tune(sock: socket.socket, options: Options) -> None:
     if options.keepalive is not None:
         idle, interval = options.keepalive
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        if sys.platform == "win32":  # in each Windows, the options below in later ones; milliseconds
+            sock.ioctl(socket.SIO_KEEPALIVE_VALS, (1, idle * 1000, interval * 1000))
+            return
         for name, value in (("TCP_KEEPIDLE", idle), ("TCP_KEEPINTVL", interval), ("TCP_KEEPCNT", _KEEPALIVE_PROBES)):
             if hasattr(socket, name):
                 sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)

@@ -119,7 +119,11 @@ _HINTS = {
     errno.EMFILE: "the process is at its limit of open files: raise it with ulimit -n",
     errno.ENFILE: "the whole system is at its limit of open files",
 }
-
+if os.name == "nt":
+    _HINTS[errno.EACCES] = (
+        "another program holds the port for itself, or Windows keeps it: netsh interface ipv4 show "
+        "excludedportrange protocol=tcp"
+    )
 
 _UNIX_HINTS = {
     errno.EACCES: "this user has not the right to: look at the socket and the folders above it",
@@ -189,6 +193,14 @@ _GAI_TEXTS = {
     if hasattr(socket, name)
 }
 
+_SOCKET_TEXTS: dict[int, str] = getattr(socket, "errorTab", {})  # Windows' own numbers, which strerror does not know
+
+
+def error_text(number: int) -> str:
+    """What that value of the module errno means."""
+    return _SOCKET_TEXTS.get(number) or os.strerror(number)
+
+
 _REFUSERS = {
     Operation.ACCEPT: "OnAccept or OnHandShake",
     Operation.CONNECT: "OnPrepareConnect, OnConnect or OnHandShake",
@@ -211,7 +223,7 @@ def close_error(operation: int, number: int, gai_code: int, fault: str | None = 
         return ProtocolError(fault or "the peer sent a bad frame", number)
     if number == errno.EMSGSIZE:
         return ProtocolError("the peer sent a frame over the framing's max_size", number)
-    text = os.strerror(number)
+    text = error_text(number)
     if number == errno.ECANCELED and operation in _REFUSERS:
         text = f"ended by the listener in {_REFUSERS[Operation(operation)]}"
         if operation == Operation.CONNECT:

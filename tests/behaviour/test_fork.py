@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from programs import run
+from systems import NEEDS_FORK
+
+pytestmark = NEEDS_FORK
 
 
 def test_fork_in_full_swing(backend: str) -> None:

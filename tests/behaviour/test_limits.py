@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 import pytest
 from peers import DEADLINE_S, Log, dial, echo, eventually, pattern, read, read_all, serving
+from systems import NEEDS_PROC
 
 import wawo
 
@@ -42,6 +43,7 @@ def options_of(conn: wawo.Connection) -> tuple[int, ...]:
         )
 
 
+@NEEDS_PROC
 @pytest.mark.parametrize("threads", [1, 2])
 def test_options_of_accepted_and_dialled_sockets(backend: str, threads: int) -> None:
     far, near = Log(), Log()

@@ -11,7 +11,7 @@ import threading
 from typing import Any
 
 import pytest
-from peers import DEADLINE_S, Log, dial, echo, eventually, pattern, read, serving
+from peers import DEADLINE_S, LINGER, Log, dial, echo, eventually, pattern, read, serving
 
 import wawo
 
@@ -169,7 +169,7 @@ def test_a_paused_connection_costs_nothing_when_the_peer_is_gone(backend: str) -
             peer = stack.enter_context(dial(server))
             peer.sendall(b"x")
             log.conn(number)
-            peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", number % 2, 0))
+            peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack(LINGER, number % 2, 0))
             peer.close()
         with dial(server) as other:
             last = log.conn(20)

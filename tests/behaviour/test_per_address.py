@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from peers import DEADLINE_S, Log, dial, echo, eventually, gone, read, reset, serving
+from systems import NEEDS_UNIX
 
 import wawo
 
@@ -138,6 +139,7 @@ def test_exact_while_many_come_and_go(backend: str) -> None:
     assert open_now == 0
 
 
+@NEEDS_UNIX
 def test_unix_sockets_are_not_limited(backend: str, tmp_path: Path) -> None:
     log = Log(OnReceive=echo)
     path = str(tmp_path / "s")

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from peers import DEADLINE_S, bounded
 from programs import START, run
+from systems import NEEDS_FORK, NEEDS_INHERITED, NEEDS_REUSE_PORT, NEEDS_UNIX
 
 # In a worker: what it served, when its standard input ends.
 WORKER = """
@@ -55,6 +56,7 @@ def echoes(port: int) -> None:
         assert peer.recv(5, socket.MSG_WAITALL) == b"hello"
 
 
+@NEEDS_REUSE_PORT
 def test_reuse_port_over_processes(backend: str) -> None:
     program = (
         "options = {'reuse_port': True}" + WORKER + "work(lambda server: server.start('127.0.0.1', int(sys.argv[2])))"
@@ -72,6 +74,7 @@ def test_reuse_port_over_processes(backend: str) -> None:
     assert min(counts) > 0
 
 
+@NEEDS_INHERITED
 def test_a_listener_inherited_by_exec(backend: str) -> None:
     """As a service manager does it: the child gets a number."""
     program = "options = {}" + WORKER + "work(lambda server: server.start(sock=socket.socket(fileno=int(sys.argv[2]))))"
@@ -85,6 +88,7 @@ def test_a_listener_inherited_by_exec(backend: str) -> None:
             assert finish(child) == 10
 
 
+@NEEDS_FORK
 @pytest.mark.parametrize("family", ["tcp", "unix"])
 def test_prefork(backend: str, family: str, tmp_path: Path) -> None:
     """Bound in the parent, served by two children, each with its own components; the parent's copy does not count."""
@@ -169,6 +173,7 @@ work(start)
 """
 
 
+@NEEDS_UNIX
 def test_hot_restart(backend: str, tmp_path: Path) -> None:
     """The old process hands its listener on (send_fds) and stops with a drain: each peer is served by one of them."""
     failures: list[BaseException] = []

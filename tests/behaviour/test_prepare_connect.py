@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import errno
-import os
 import socket
 import threading
 from collections.abc import Callable
 from typing import Any
 
 import pytest
-from peers import Log, echo, eventually, serving
+from peers import Log, borrowed, echo, eventually, serving
 
 import wawo
 from wawo import HandleResult, Operation
@@ -55,7 +54,7 @@ def test_before_the_connect_with_the_raw_descriptor(backend: str) -> None:
         assert near.names(conn)[:3] == ["OnPrepareConnect", "OnConnect", "OnHandShake"]
         assert seen == [("127.0.0.5", "mine", False, None, "wawo-io-")]
         fd = near.calls[0].values[0]
-        with socket.socket(fileno=os.dup(fd)) as sock:
+        with borrowed(fd) as sock:
             assert sock.getsockopt(socket.IPPROTO_IP, socket.IP_TOS) == 0x10
             assert sock.getpeername() == server.address
 

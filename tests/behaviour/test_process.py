@@ -11,8 +11,10 @@ import time
 import pytest
 from peers import DEADLINE_S, read
 from programs import START, run
+from systems import NEEDS_KILL, NEEDS_LIMITS, NEEDS_PROC
 
 
+@NEEDS_KILL
 @pytest.mark.parametrize("where", ["server.wait()", "server.wait(60)", "with server: server.wait()"])
 def test_interrupt(backend: str, where: str) -> None:
     """Ctrl-C in wait(), from outside, with traffic: KeyboardInterrupt there and nowhere else."""
@@ -39,6 +41,7 @@ except KeyboardInterrupt:
         assert (child.returncode, out, err) == (0, "interrupted\n", "")
 
 
+@NEEDS_PROC
 def test_signals_go_to_the_main_thread(backend: str) -> None:
     """Loop threads block them all: a handler runs soon and in the main thread, whoever is busy."""
     program = """
@@ -68,6 +71,7 @@ server.stop()
     assert run(backend, program) == ["wawo-io 1 1", "wawo-io 1 1", "{True}"]
 
 
+@NEEDS_PROC
 def test_descriptors_are_not_inherited_by_programs(backend: str) -> None:
     program = """
 import subprocess
@@ -113,6 +117,7 @@ server.stop()
     assert run(backend, program) == ["refused", "still here"]
 
 
+@NEEDS_PROC
 def test_names_of_loop_threads(backend: str) -> None:
     program = """
 names = set()
@@ -135,6 +140,7 @@ print([thread.name for thread in threading.enumerate()])
     assert run(backend, program) == [f"[{rows}]", "['MainThread']"]
 
 
+@NEEDS_LIMITS
 def test_out_of_descriptors(backend: str) -> None:
     """Accepting pauses, the connections that are there go on, and it resumes by itself."""
     program = """
@@ -185,6 +191,7 @@ server.stop()
         assert (child.returncode, out, err) == (0, "", "")
 
 
+@NEEDS_PROC
 def test_no_descriptor_is_left(backend: str) -> None:
     program = """
 before = sorted(os.listdir("/proc/self/fd"))
@@ -207,6 +214,7 @@ print(sorted(os.listdir("/proc/self/fd")) == before, len(os.listdir("/proc/self/
     assert int(line.split()[1]) < 8  # the look-up threads stay
 
 
+@NEEDS_PROC
 def test_sigpipe_is_never_seen(backend: str) -> None:
     program = """
 signal.signal(signal.SIGPIPE, signal.SIG_DFL)

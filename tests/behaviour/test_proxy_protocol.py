@@ -16,6 +16,7 @@ import pytest
 from peers import DEADLINE_S, Log, dial, echo, eventually, gone, pattern, read, read_all, reset, serving
 from proxy_headers import DESTINATION, HEADERS, MALFORMED, SOURCE, V1, V2, Address, addresses, v2
 from punctual import punctual
+from systems import NEEDS_UNIX
 
 import wawo
 from wawo import Operation
@@ -330,6 +331,7 @@ def test_a_header_may_come_while_the_server_drains(backend: str) -> None:
         assert log.count("OnClose") == 1
 
 
+@NEEDS_UNIX
 def test_on_a_unix_socket(backend: str, tmp_path: Path) -> None:
     """A proxy on the same machine: the addresses are the header's, or those of the unix socket."""
     log = Log(OnReceive=echo)

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from peers import DEADLINE_S, Log, dial, eventually, open_files, pattern, read, serving
+from systems import NEEDS_UNIX
 
 import wawo
 
@@ -206,6 +207,7 @@ def test_with_a_delimiter(backend: str, file: Path) -> None:
         assert log.raised() == []
 
 
+@NEEDS_UNIX
 def test_over_a_unix_socket(backend: str, large: Path) -> None:
     log = Log(OnHandShake=lambda conn: conn.send_file(large, head=b"<", tail=b">") and None)
     with (

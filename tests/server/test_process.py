@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+from systems import NEEDS_FORK
 
 PROGRAM = """
 import os, signal, sys, threading, wawo
@@ -16,6 +17,8 @@ class Echo(wawo.Listener):
         print("OnShutdown", flush=True)
 server = wawo.TcpServer(Echo(), backend=sys.argv[1])
 server.start("127.0.0.1", 0)
+# On Windows os.kill ends the process.
+kill = os.kill if os.name == "posix" else lambda pid, number: signal.raise_signal(number)
 """
 
 
@@ -58,7 +61,7 @@ entered.wait()
 
 def test_interrupt_ends_wait(backend: str) -> None:
     program = """
-threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGINT)).start()
+threading.Timer(0.05, kill, (os.getpid(), signal.SIGINT)).start()
 try:
     with server:
         server.wait()
@@ -71,12 +74,13 @@ except KeyboardInterrupt:
 def test_stop_in_a_signal_handler(backend: str) -> None:
     program = """
 signal.signal(signal.SIGTERM, lambda *rest: server.stop())
-threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGTERM)).start()
+threading.Timer(0.05, kill, (os.getpid(), signal.SIGTERM)).start()
 print(server.wait(), server.state.name)
 """
     assert run(backend, program) == ["OnShutdown", "True STOPPED"]
 
 
+@NEEDS_FORK
 @pytest.mark.parametrize("shared", ["None", "pool"])
 def test_fork_leaves_the_child_stopped(backend: str, shared: str) -> None:
     program = f"""

@@ -15,6 +15,8 @@ from typing import Any, NamedTuple
 
 import wawo
 
+LINGER = "hh" if sys.platform == "win32" else "ii"
+"""The layout of struct linger."""
 DEADLINE_S = float(os.environ.get("WAWO_TEST_DEADLINE", "20"))
 
 
@@ -196,8 +198,18 @@ def read_all(sock: socket.socket) -> bytes:
 
 def reset(sock: socket.socket) -> None:
     """Close with RST."""
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack(LINGER, 1, 0))
     sock.close()
+
+
+@contextlib.contextmanager
+def borrowed(fd: int) -> Iterator[socket.socket]:
+    """A socket object around a descriptor that stays somebody else's."""
+    sock = socket.socket(fileno=fd)
+    try:
+        yield sock
+    finally:
+        sock.detach()
 
 
 def gone(sock: socket.socket) -> None:
@@ -236,6 +248,14 @@ def free_port() -> int:
 
 def open_files(path: os.PathLike[str]) -> int:
     """How many descriptors of this process are of that file."""
+    if sys.platform == "win32":  # which does not let a file be renamed that somebody has open
+        other = os.fspath(path) + ".renamed"
+        try:
+            os.rename(path, other)
+            os.rename(other, path)
+        except PermissionError:
+            return 1
+        return 0
     found = 0
     for name in os.listdir("/proc/self/fd"):
         with contextlib.suppress(OSError):  # closed meanwhile

@@ -7,7 +7,9 @@ import socket
 import struct
 import time
 
-LINGER_0 = struct.pack("ii", 1, 0)
+from peers import LINGER
+
+LINGER_0 = struct.pack(LINGER, 1, 0)
 
 
 def identity(number: int) -> bytes:

@@ -22,6 +22,10 @@ cdef extern from "Python.h":
     void Py_DECREF_RAW "Py_DECREF"(PyObject *o)
 
 cdef object SIZE_MAX = <size_t>-1
+cdef int FLAGS = os.O_RDONLY
+for name in ("O_CLOEXEC", "O_NONBLOCK", "O_NOCTTY", "O_BINARY"):  # a FIFO is refused, not waited for
+    FLAGS |= getattr(os, name, 0)
+del name
 
 
 # ---- views: chunks that Python holds ----
@@ -164,7 +168,12 @@ cdef wawo_file *open_part(object path, object offset, object count, size_t *leng
     if count is not None:
         integer(count, "count", None, "")
     name = os.fspath(path)
-    fd = os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)  # a FIFO is refused, not waited for
+    try:
+        fd = os.open(name, FLAGS)
+    except PermissionError:
+        if os.name == "nt" and os.path.isdir(name):  # elsewhere a folder can be opened
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), name) from None
+        raise
     try:
         status = os.fstat(fd)
         if stat.S_ISDIR(status.st_mode):

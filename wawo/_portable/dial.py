@@ -224,7 +224,7 @@ class Attempt(Sock):
     def connect(self) -> None:
         """Answered from the loop, like every other."""
         assert self.sock is not None
-        error = self.sock.connect_ex(self.to[1])
+        error = system.number_of(self.sock.connect_ex(self.to[1]))
         crowded = error == errno.EAGAIN and self.to[0] == system.AF_UNIX
         if error in system.UNDER_WAY and not crowded:
             self.order(CONNECT, 0)

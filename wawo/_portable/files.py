@@ -173,7 +173,12 @@ def open_part(path: object, offset: object, count: object) -> File | None:
     if count is not None:
         integer(count, "count", None, "")
     name = os.fspath(path)  # type: ignore[call-overload]
-    fd = os.open(name, _FLAGS)
+    try:
+        fd = os.open(name, _FLAGS)
+    except PermissionError:
+        if os.name == "nt" and os.path.isdir(name):  # elsewhere a folder can be opened
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), name) from None
+        raise
     file = None
     try:
         status = os.fstat(fd)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import socket
 from collections import deque
@@ -93,6 +94,9 @@ class Listener(Sock):
         system.prepare(sock)
         remote = system.shown(sock.family, name)
         options = self._branch.endpoint.options
+        if system.ACCEPTED_ARE_PLAIN:
+            with contextlib.suppress(OSError):  # it is gone again, which the first read notices
+                system.tune_tcp(sock, options.no_delay, options.keepalive)
         closes = options.on_full == "close"
         self._backoff = 0.0
         if self._waiting or not self._place(sock, remote):

@@ -11,6 +11,7 @@ from collections import Counter, deque
 from collections.abc import Callable
 from typing import Any
 
+from . import system
 from .selecting import EVENT_READ, EVENT_WRITE, DefaultSelector
 
 _CONNECTIONS_MAX = 1_000_000
@@ -99,7 +100,7 @@ class _Load:
             line = self._watch(sock)
             try:
                 self._spread(sock)
-                code = sock.connect_ex(self._address)
+                code = system.number_of(sock.connect_ex(self._address))
             except OSError as error:
                 code = error.errno or errno.EINVAL
             if code not in (0, errno.EINPROGRESS, errno.EWOULDBLOCK):
@@ -119,7 +120,7 @@ class _Load:
             sock.bind((f"127.0.{number // 250}.{number % 250 + 1}", 0))
 
     def _connected(self, line: _Line) -> None:
-        code = line.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        code = system.number_of(line.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
         if code:
             self._lose(line, code)
         else:

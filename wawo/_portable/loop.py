@@ -6,6 +6,7 @@ connections that were touched, which writes their output. Only post() and what s
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import threading
@@ -29,7 +30,7 @@ TURN_BYTES = 64 * 1024
 
 _WAIT_MOST = 86_400.0
 _FAILURES_MOST = 10  # turns one after the other that may fail
-_SELECT_ROOM = 1024 if os.name == "posix" else 500
+_SELECT_ROOM = 1024 if os.name == "posix" else 512
 _COUNTERS = (
     "turns",
     "wakes",
@@ -183,7 +184,7 @@ class Loop:
             return
         used = sock.fileno() if os.name == "posix" else len(self.selector.get_map())
         if used >= _SELECT_ROOM:
-            raise OSError("select() takes no more descriptors")
+            raise OSError(errno.EMFILE, "select() takes no more descriptors")
 
     # ---- a turn ----
 

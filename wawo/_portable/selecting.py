@@ -14,6 +14,7 @@ import collections.abc
 import importlib
 import select
 import selectors
+import sys
 from collections.abc import Callable
 from types import ModuleType
 
@@ -38,6 +39,8 @@ def _lend_and_import(name: str) -> ModuleType:
 
 
 def _choose() -> tuple[ModuleType, str, str]:
+    if sys.platform == "win32":
+        return selectors, "selectors", "selectors2 does not see a connect fail on Windows"
     try:
         module = _lend_and_import("selectors2")
         module.DefaultSelector().close()

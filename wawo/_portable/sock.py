@@ -115,7 +115,7 @@ class Sock:
         elif orders & CONNECT:
             self.order(0, CONNECT)
             assert self.sock is not None
-            self.answered(self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
+            self.answered(system.number_of(self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)))
         else:
             if orders & SEND and events & EVENT_WRITE:
                 self.writable()

@@ -26,6 +26,8 @@ Address = Any
 
 NO_SIGNAL = getattr(socket, "MSG_NOSIGNAL", 0)
 MORE = getattr(socket, "MSG_MORE", 0)
+ACCEPTED_ARE_PLAIN = os.name == "nt"
+"""What is accepted need not have the options of its listener."""
 HAS_SENDMSG = hasattr(socket.socket, "sendmsg")
 AF_UNIX: int = getattr(socket, "AF_UNIX", -1)
 
@@ -61,6 +63,11 @@ _TRANSIENT = frozenset(
 # ---- sockets ----
 
 
+def number_of(code: int) -> int:
+    """The errno of what a socket call answered as a plain number: on Windows that may be a code that errno has not."""
+    return OSError(0, "", None, code).errno or code if code and os.name == "nt" else code
+
+
 def own(fd: int, family: int) -> socket.socket:
     """The non-blocking socket object of a descriptor that is ours now."""
     sock = socket.socket(family, socket.SOCK_STREAM, 0, fileno=fd)
@@ -82,6 +89,9 @@ def tune_tcp(sock: socket.socket, no_delay: bool, keepalive: tuple[int, int] | N
         return
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     idle, interval = keepalive
+    if sys.platform == "win32":  # in each Windows, the options below in later ones; milliseconds
+        sock.ioctl(socket.SIO_KEEPALIVE_VALS, (1, idle * 1000, interval * 1000))
+        return
     for name, value in (("TCP_KEEPIDLE", idle), ("TCP_KEEPINTVL", interval), ("TCP_KEEPCNT", _KEEPALIVE_PROBES)):
         if hasattr(socket, name):
             sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)

@@ -10,9 +10,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from given import NO_CONNECTION, WRONG, Make, bound, dial, shown, state
+from given import NO_CONNECTION, UNIX, WRONG, Make, bound, dial, shown, state
 from ipv6 import NEEDS_IPV6
 from peers import DEADLINE_S, Log, echo, eventually, pattern, read, read_all, reset
+from systems import NEEDS_UNIX
 
 import wawo
 from wawo import Operation
@@ -47,7 +48,9 @@ both = pytest.mark.parametrize("kind", ["server", "agent"])
 
 
 @both
-@pytest.mark.parametrize("family", ["IPv4", pytest.param("IPv6", marks=NEEDS_IPV6), "path", "abstract", "unnamed"])
+@pytest.mark.parametrize(
+    "family", ["IPv4", pytest.param("IPv6", marks=NEEDS_IPV6), *UNIX, pytest.param("unnamed", marks=NEEDS_UNIX)]
+)
 def test_a_component_adopts(backend: str, kind: str, family: str) -> None:
     log = Log(OnReceive=echo)
     sock, peer = pair(family)

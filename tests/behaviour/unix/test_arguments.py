@@ -7,9 +7,12 @@ from typing import Any
 
 import pytest
 from peers import Log, echo
+from systems import NEEDS_UNIX
 from unix import serving
 
 import wawo
+
+pytestmark = NEEDS_UNIX
 
 LONG = "unix:" + "x" * 108
 

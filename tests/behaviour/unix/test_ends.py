@@ -10,10 +10,13 @@ from typing import Any
 
 import pytest
 from peers import Log, echo, eventually, pattern, read_all
+from systems import NEEDS_UNIX
 from unix import dial, listening, serving
 
 import wawo
 from wawo import Operation
+
+pytestmark = NEEDS_UNIX
 
 
 def test_server_and_agent(host: str, backend: str) -> None:

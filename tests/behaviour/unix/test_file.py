@@ -14,10 +14,13 @@ from pathlib import Path
 import pytest
 from peers import DEADLINE_S, Log, echo, eventually, read
 from programs import run
+from systems import NEEDS_UNIX
 from unix import dial, is_socket, listening, serving
 
 import wawo
 from wawo import _sockets
+
+pytestmark = NEEDS_UNIX
 
 
 def test_the_file_is_there_from_start_to_stop(path: str, backend: str) -> None:
