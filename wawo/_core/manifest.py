@@ -79,6 +79,9 @@ WINDOWS = (
     "base/os_win.c",
     "base/os_win_base.c",
     "base/os_file_win.c",
+    "io/backend_iocp.c",
+    "io/iocp_accept.c",
+    "io/iocp_send.c",
 )
 
 SOURCES = {

@@ -21,13 +21,18 @@ void wawo_os_file_pretend(bool (*cached)(uint64_t offset, size_t len), int (*loa
     wawo_store(&pretend_load, load);
 }
 
+HANDLE wawo_os_file_handle(int fd)
+{
+    return (HANDLE)_get_osfhandle(fd);
+}
+
 /* Bytes read, 0 at the end of the file, or an error. */
 static ptrdiff_t read_at(int fd, void *buf, size_t len, uint64_t offset)
 {
     OVERLAPPED at = {.Offset = (DWORD)offset, .OffsetHigh = (DWORD)(offset >> 32)};
     DWORD n;
 
-    if (ReadFile((HANDLE)_get_osfhandle(fd), buf, (DWORD)len, &n, &at))
+    if (ReadFile(wawo_os_file_handle(fd), buf, (DWORD)len, &n, &at))
         return (ptrdiff_t)n;
     return GetLastError() == ERROR_HANDLE_EOF ? 0 : WAWO_EIO;
 }

@@ -40,7 +40,7 @@ static BOOL CALLBACK start_once(INIT_ONCE *once, void *arg, void **context)
     return *(int *)arg == 0; /* FALSE: the next one tries again */
 }
 
-static int start_sockets(void)
+int wawo_os_start(void)
 {
     static INIT_ONCE once = INIT_ONCE_STATIC_INIT;
     int err = 0;
@@ -48,7 +48,7 @@ static int start_sockets(void)
     return InitOnceExecuteOnce(&once, start_once, &err, NULL) ? 0 : -err;
 }
 
-static int code_of(DWORD error)
+int wawo_os_code(DWORD error)
 {
     switch (error) {
     case WSAEWOULDBLOCK:
@@ -105,7 +105,7 @@ static int code_of(DWORD error)
 
 static int last_code(void)
 {
-    return code_of((DWORD)WSAGetLastError());
+    return wawo_os_code((DWORD)WSAGetLastError());
 }
 
 /* ---- addresses ---- */
@@ -130,7 +130,7 @@ static void addr_from_os(struct wawo_addr *a, const union any_addr *u)
     }
 }
 
-static int addr_to_os(const struct wawo_addr *a, struct sockaddr_storage *out)
+int wawo_os_sockaddr(const struct wawo_addr *a, struct sockaddr_storage *out)
 {
     union any_addr u;
 
@@ -151,7 +151,7 @@ static int addr_to_os(const struct wawo_addr *a, struct sockaddr_storage *out)
     return a->family == WAWO_AF_INET ? (int)sizeof u.in : (int)sizeof u.in6;
 }
 
-static void addr_from_any(struct wawo_addr *a, const struct sockaddr *sa, int len)
+void wawo_os_address(struct wawo_addr *a, const struct sockaddr *sa, int len)
 {
     union any_addr u;
 
@@ -221,7 +221,7 @@ int wawo_os_resolve(const char *host, uint16_t port, struct wawo_addr **list, in
     int n = 0, count = 0;
 
     *list = NULL;
-    (void)start_sockets();
+    (void)wawo_os_start();
     *gai = getaddrinfo(host, NULL, &hints, &found);
     if (*gai == EAI_NONAME || *gai == EAI_NODATA) { /* a host with loopback only has no "configured" family */
         hints.ai_flags = 0;
@@ -239,7 +239,7 @@ int wawo_os_resolve(const char *host, uint16_t port, struct wawo_addr **list, in
     for (i = found; i != NULL; i = i->ai_next) {
         if (i->ai_family != AF_INET && i->ai_family != AF_INET6)
             continue;
-        addr_from_any(&(*list)[count], i->ai_addr, (int)i->ai_addrlen);
+        wawo_os_address(&(*list)[count], i->ai_addr, (int)i->ai_addrlen);
         (*list)[count++].port = port;
     }
     freeaddrinfo(found);
@@ -273,7 +273,7 @@ static int own(SOCKET s)
 
 int wawo_os_socket(int family)
 {
-    int err = start_sockets();
+    int err = wawo_os_start();
 
     if (err != 0)
         return err;
@@ -286,7 +286,7 @@ int wawo_os_socket(int family)
 int wawo_os_bind(int fd, const struct wawo_addr *a)
 {
     struct sockaddr_storage u;
-    int len = addr_to_os(a, &u);
+    int len = wawo_os_sockaddr(a, &u);
 
     if (len == 0)
         return WAWO_ENOTSUP;
@@ -317,7 +317,7 @@ int wawo_os_accept(int fd, struct wawo_addr *peer)
 int wawo_os_connect(int fd, const struct wawo_addr *a)
 {
     struct sockaddr_storage u;
-    int len = addr_to_os(a, &u);
+    int len = wawo_os_sockaddr(a, &u);
 
     if (len == 0)
         return WAWO_ENOTSUP;
@@ -330,7 +330,7 @@ int wawo_os_socket_error(int fd)
 
     if (getsockopt(wawo_os_handle(fd), SOL_SOCKET, SO_ERROR, (char *)&err, &len) != 0)
         return last_code();
-    return err == 0 ? 0 : code_of((DWORD)err);
+    return err == 0 ? 0 : wawo_os_code((DWORD)err);
 }
 
 ptrdiff_t wawo_os_recv(int fd, void *buf, size_t len)

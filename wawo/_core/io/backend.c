@@ -10,7 +10,9 @@ const struct wawo_backend_ops *const wawo_backends[] = {
 #if defined(__linux__)
     &wawo_backend_epoll,
 #endif
-#if !defined(_WIN32)
+#if defined(_WIN32)
+    &wawo_backend_iocp,
+#else
     &wawo_backend_poll,
 #endif
     NULL};

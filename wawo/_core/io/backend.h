@@ -102,5 +102,6 @@ const struct wawo_backend_ops *wawo_backend_choose(const char *name, int *err);
 extern const struct wawo_backend_ops wawo_backend_epoll;
 extern const struct wawo_backend_ops wawo_backend_kqueue;
 extern const struct wawo_backend_ops wawo_backend_poll;
+extern const struct wawo_backend_ops wawo_backend_iocp;
 
 #endif

@@ -14,8 +14,8 @@ struct wawo_sock {
     uint64_t id; /* from its table */
     int32_t fd; /* owned while attached, else -1 */
     unsigned kind : 4;
-    unsigned want : 2; /* backend: readiness wished */
-    unsigned armed : 2; /* backend: readiness the kernel knows of */
+    unsigned want : 2; /* backend: readiness wished; its own where there is none */
+    unsigned armed : 2; /* backend: readiness the kernel knows of; the same */
     unsigned orders : 7; /* backend: standing orders */
     unsigned reading : 1; /* backend: a file in `out` is being read from its disk; the peer is not waited for */
     unsigned flags : 8; /* backend */
