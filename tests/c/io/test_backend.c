@@ -228,7 +228,7 @@ TEST_EACH_BACKEND(receive_then_end_of_stream, backend)
     rig_close(r);
 }
 
-TEST_EACH_BACKEND(receive_reset, backend)
+static void receive_reset(const char *backend, bool waiting)
 {
     struct rig *r = rig_open(backend, POOL);
     struct wawo_sock s;
@@ -236,6 +236,8 @@ TEST_EACH_BACKEND(receive_reset, backend)
     int fd = open_pair(r, &s);
 
     r->ops->recv_start(r->backend, &s);
+    if (waiting)
+        rig_quiet(r, &s);
     kit_reset(fd);
     d = rig_next(r, &s, WAWO_DONE_RECV);
     ASSERT_EQ(d.error, WAWO_ERESET);
@@ -243,6 +245,16 @@ TEST_EACH_BACKEND(receive_reset, backend)
     rig_quiet(r, &s);
     rig_detach(r, &s, false);
     rig_close(r);
+}
+
+TEST_EACH_BACKEND(receive_reset_while_it_waits, backend)
+{
+    receive_reset(backend, true);
+}
+
+TEST_EACH_BACKEND(receive_reset_before_it_waits, backend)
+{
+    receive_reset(backend, false);
 }
 
 TEST_EACH_BACKEND(receive_stop_leaves_the_data, backend)

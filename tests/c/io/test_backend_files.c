@@ -1,5 +1,6 @@
 /* The conformance suite of the completion table, files: they go out in their place, a bounded part of them a turn, and
  * no disk is ever waited for. */
+#include "support/expected.h"
 #include "support/rig.h"
 
 #include "base/alloc.h"
@@ -73,7 +74,7 @@ static void flow_run(struct rig *r, struct flow *f, uint64_t total)
     int64_t until = kit_deadline();
 
     flow_send(r, f);
-    while (f->read < total) {
+    while (f->read < total || f->sent < total) {
         rig_turn(r, 10 * WAWO_MSEC);
         flow_take(r, f);
         flow_read(f);
@@ -100,8 +101,10 @@ TEST_EACH_BACKEND(a_file_between_bytes, backend)
     queued = f.s.out.bytes;
     ASSERT_EQ(queued, 1910u + 3 * WAWO_FILE_WEIGHT);
     flow_send(r, &f);
-    ASSERT_EQ(f.sent, 52000u); /* all at once: there is room for it */
-    ASSERT_EQ(wawo_file_live(), 0u);
+    if (!expected_to_leave_files(backend)) { /* all at once: there is room for it */
+        ASSERT_EQ(f.sent, 52000u);
+        ASSERT_EQ(wawo_file_live(), 0u);
+    }
     flow_run(r, &f, 52000);
     ASSERT_EQ(f.freed, queued);
     flow_close(r, &f);
@@ -119,7 +122,7 @@ TEST_EACH_BACKEND(a_large_file_goes_bit_by_bit, backend)
     rig_queue_file(r, &f.s, 500, 24 * MIB);
     rig_queue(r, &f.s, 24 * MIB + 500, 500);
     flow_send(r, &f);
-    ASSERT_GT(f.sent, 500u);
+    ASSERT_GE(f.sent, expected_to_leave_files(backend) ? 500u : 501u);
     ASSERT_LE(f.sent, 1u * MIB);
     flow_send(r, &f);
     ASSERT_LE(f.sent, 1u * MIB); /* the same turn gives no more */
@@ -135,6 +138,8 @@ TEST_EACH_BACKEND(files_share_the_turn, backend)
     enum { MANY = 20 };
     struct rig *r = rig_open(backend, POOL);
     static struct flow f[MANY];
+    /* What the system reads was asked for before it was known that there are others. */
+    const uint64_t share = (expected_to_leave_files(backend) ? 256 : 128) * 1024;
     unsigned i, turn;
     uint64_t before;
 
@@ -148,7 +153,7 @@ TEST_EACH_BACKEND(files_share_the_turn, backend)
         for (i = 0; i < MANY; i++) {
             before = f[i].sent;
             flow_take(r, &f[i]);
-            ASSERT_LE(f[i].sent - before, 128u * 1024);
+            ASSERT_LE(f[i].sent - before, share);
             flow_read(&f[i]);
         }
     }
@@ -218,7 +223,8 @@ TEST_EACH_BACKEND(the_peer_resets_in_a_file, backend)
     do
         d = rig_next(r, &f.s, WAWO_DONE_SENT);
     while (d.error == 0);
-    ASSERT_TRUE(d.error == -EPIPE || d.error == WAWO_ERESET);
+    if (d.error != -EPIPE)
+        ASSERT_EQ(d.error, WAWO_ERESET);
     rig_quiet(r, &f.s);
     rig_detach(r, &f.s, false);
     rig_close(r);
@@ -249,8 +255,10 @@ static int pretend_load(uint64_t offset, size_t len)
     return load_answer;
 }
 
-static void pretend(uint64_t warm_bytes, bool shut)
+static void pretend(const char *backend, uint64_t warm_bytes, bool shut)
 {
+    if (expected_to_leave_files(backend))
+        SKIP("with %s the system reads the files", backend);
     wawo_store(&warm, warm_bytes);
     wawo_store(&gate_shut, shut ? 1 : 0);
     wawo_store(&loads, 0);
@@ -264,7 +272,7 @@ TEST_EACH_BACKEND(a_cold_file_is_read_elsewhere, backend)
     struct rig *r = rig_open(backend, POOL);
     struct flow f;
 
-    pretend(0, false);
+    pretend(backend, 0, false);
     flow_open(r, &f);
     rig_queue(r, &f.s, 0, 100);
     rig_queue_file(r, &f.s, 100, 5 * MIB);
@@ -282,7 +290,7 @@ TEST_EACH_BACKEND(a_file_that_is_half_warm, backend)
     struct rig *r = rig_open(backend, POOL);
     struct flow f;
 
-    pretend(400 * 1024, true);
+    pretend(backend, 400 * 1024, true);
     flow_open(r, &f);
     rig_queue_file(r, &f.s, 0, 700 * 1024);
     flow_send(r, &f);
@@ -307,7 +315,7 @@ TEST_EACH_BACKEND(others_go_on_while_a_file_is_read, backend)
     struct flow f, other;
     int64_t start;
 
-    pretend(0, true);
+    pretend(backend, 0, true);
     flow_open(r, &f);
     flow_open(r, &other);
     rig_queue(r, &f.s, 0, 100);
@@ -341,7 +349,7 @@ TEST_EACH_BACKEND(detach_while_a_file_is_read, backend)
     struct rig *r = rig_open(backend, POOL);
     struct flow f, fresh;
 
-    pretend(0, true);
+    pretend(backend, 0, true);
     flow_open(r, &f);
     rig_queue_file(r, &f.s, 0, 300000);
     flow_send(r, &f);
@@ -364,7 +372,7 @@ TEST_EACH_BACKEND(the_end_while_a_file_is_read, backend)
     struct rig *r = rig_open(backend, POOL);
     struct flow f;
 
-    pretend(0, true);
+    pretend(backend, 0, true);
     flow_open(r, &f);
     rig_queue_file(r, &f.s, 0, 300000);
     flow_send(r, &f);
@@ -380,7 +388,7 @@ TEST_EACH_BACKEND(a_file_that_cannot_be_read, backend)
     struct rig *r = rig_open(backend, POOL);
     struct flow f;
 
-    pretend(0, false);
+    pretend(backend, 0, false);
     load_answer = -ENXIO;
     flow_open(r, &f);
     rig_queue_file(r, &f.s, 0, 300000);
@@ -398,7 +406,7 @@ TEST_EACH_BACKEND(no_memory_to_read_a_file, backend)
     size_t n;
 
     for (n = 1; n < 3; n++) { /* for the job, and for a thread of the pool */
-        pretend(0, false);
+        pretend(backend, 0, false);
         flow_open(r, &f);
         rig_queue_file(r, &f.s, 0, 300000);
         wawo_alloc_fail_at(n);
@@ -419,7 +427,7 @@ TEST_EACH_BACKEND(cold_files_take_turns, backend)
     int64_t until = kit_deadline();
     unsigned i, left = MANY - 1;
 
-    pretend(0, false);
+    pretend(backend, 0, false);
     for (i = 0; i < MANY; i++) {
         flow_open(r, &f[i]);
         rig_queue_file(r, &f[i].s, 0, i == 0 ? 32 * MIB : 100000);

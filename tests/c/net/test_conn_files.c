@@ -1,4 +1,5 @@
 /* Files on their way out of a connection: accounts, closing and stopping in the middle of one. */
+#include "support/expected.h"
 #include "support/stage.h"
 
 #include "base/alloc.h"
@@ -353,8 +354,10 @@ static int load_at_the_gate(uint64_t offset, size_t len)
     return 0;
 }
 
-static void shut_gate(void)
+static void shut_gate(const char *backend)
 {
+    if (expected_to_leave_files(backend))
+        SKIP("with %s the system reads the files", backend);
     wawo_store(&gate_shut, 1);
     wawo_os_file_pretend(never_cached, load_at_the_gate);
 }
@@ -367,7 +370,7 @@ TEST_EACH_BACKEND(a_slow_disk_is_not_the_peers_fault, backend)
     int64_t until;
     int fd;
 
-    shut_gate();
+    shut_gate(backend);
     open_with(&s, &server, backend);
     server.options.close_timeout_ns = 20 * WAWO_MSEC;
     fd = open_connection(&server);
@@ -391,7 +394,7 @@ TEST_EACH_BACKEND(a_slow_disk_is_not_silence, backend)
     int64_t until;
     int fd;
 
-    shut_gate();
+    shut_gate(backend);
     open_with(&s, &server, backend);
     server.options.idle_timeout_ns = 150 * WAWO_MSEC;
     fd = open_connection(&server);
@@ -415,7 +418,7 @@ TEST_EACH_BACKEND(nobody_waits_for_the_disk, backend)
     struct party server;
     int fd;
 
-    shut_gate();
+    shut_gate(backend);
     open_with(&s, &server, backend);
     fd = open_connection(&server);
     ASSERT_EQ(send_file(server.last, 0, 1000), 1);

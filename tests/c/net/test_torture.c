@@ -151,7 +151,7 @@ static bool adopt(struct stage *s)
     party_init(&agent, s, WAWO_AGENT);
     if (party_try_start(&agent) != 0)
         return false;
-    kit_pair_unix(fds);
+    (os_has_unix() ? kit_pair_unix : kit_pair)(fds);
     good = party_adopt(&agent, fds[0], &share) == 0;
     if (good) {
         (void)wawo_share_send(share, "from another thread", 19);

@@ -61,7 +61,8 @@ void os_reuse_port(int fd);
 void os_listen(int fd, int backlog);
 /* Whether there is something to receive or to accept within that time. */
 bool os_wait_readable(int fd, int seconds);
-/* Whether a stream that has ended was reset behind its end. Wine sends a FIN before a RST; elsewhere the receive tells. */
+/* Whether a stream that has ended was reset, where a receive does not tell: Wine's server takes the error away when no
+ * operation waits for it. */
 bool os_was_reset(int fd);
 /* As wawo_os_recv and wawo_os_send, but a blocking socket does not wait: WAWO_AGAIN. */
 ptrdiff_t os_recv_now(int fd, void *buf, size_t len);

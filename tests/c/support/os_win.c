@@ -198,14 +198,9 @@ bool os_wait_readable(int fd, int seconds)
 
 bool os_was_reset(int fd)
 {
-    struct wawo_addr peer;
-    int i, code = 0;
+    WSAPOLLFD p = {.fd = wawo_os_handle(fd), .events = POLLIN};
 
-    for (i = 0; i < 20 && code == 0; i++) {
-        Sleep(1);
-        code = wawo_os_peer_addr(fd, &peer);
-    }
-    return code == WAWO_ECLOSED;
+    return WSAPoll(&p, 1, 0) == 1 && (p.revents & POLLERR) != 0;
 }
 
 ptrdiff_t os_recv_now(int fd, void *buf, size_t len)
@@ -290,11 +285,22 @@ void os_allow_all_fds(void)
 {
 }
 
+/* Wine says 0. There the numbers are tried: the lowest that is free is taken first. */
 unsigned os_open_fds(void)
 {
-    DWORD n = 0;
+    enum { GAP = 4 * 256 };
+    intptr_t number, last = 0;
+    DWORD n = 0, flags;
 
     ASSERT_TRUE(GetProcessHandleCount(GetCurrentProcess(), &n));
+    if (n > 0)
+        return n;
+    for (number = 4; number < last + GAP; number += 4) {
+        if (!GetHandleInformation((HANDLE)number, &flags))
+            continue;
+        last = number;
+        n++;
+    }
     return n;
 }
 
