@@ -83,7 +83,7 @@ MODES: dict[str, tuple[list[str], dict[str, str]]] = {
     "release": (["-O2", "-DNDEBUG"], {}),
     "debug": (["-O0", "-DWAWO_DEBUG"], {}),
     "asan": ASAN,
-    "sim": ASAN,
+    "sim": ([*ASAN[0], *LOOKALIKE[:2]], ASAN[1]),
     "tsan": TSAN,
     "kqueue": ([*ASAN[0], *LOOKALIKE], ASAN[1]),
     "kqueue-tsan": ([*TSAN[0], *LOOKALIKE], TSAN[1]),
@@ -164,7 +164,7 @@ def row(table: str, platform: str) -> tuple[str, ...]:
 def sources(mode: str, platform: str = sys.platform) -> list[Path]:
     core = [CORE / name for name in row("SOURCES", platform)]
     if mode == "sim":
-        return [*core, *sorted(SIM.glob("*.c"))]
+        return [*core, CORE / "io/poller_kqueue.c", *sorted(SIM.glob("*.c"))]
     tests = [*sorted(TESTS.glob("support/*.c")), *sorted(TESTS.rglob("test_*.c")), *sorted(FUZZ.glob("fuzz_*.c"))]
     if mode.startswith("kqueue"):
         tests += [CORE / "io/poller_kqueue.c", *sorted(KQUEUE.glob("*.c"))]
@@ -235,8 +235,10 @@ def build(compiler: list[str], name: str, flags: list[str], platform: str = sys.
 
 def check(compiler: str) -> int:
     """Compiles every file and keeps nothing: how many have complaints."""
-    commands = [[compiler, *STRICT, str(source)] for source in dict.fromkeys([*sources("debug"), *sources("sim")])]
-    commands += [[compiler, *STRICT, *LOOKALIKE[:2], str(source)] for source in sources("kqueue")[len(sources("debug")) :]]
+    plain = sources("debug")
+    commands = [[compiler, *STRICT, str(source)] for source in plain]
+    others = dict.fromkeys([*sources("sim"), *sources("kqueue")])
+    commands += [[compiler, *STRICT, *LOOKALIKE[:2], str(source)] for source in others if source not in plain]
     if "clang" in Path(compiler).name:
         commands += [[compiler, *STRICT, *MSVC, "-target", target, str(MSVC_SOURCE)] for target in MSVC_TARGETS]
 

@@ -47,6 +47,11 @@ struct descriptor *kernel_fd(int fd, int kind, const char *call)
     return d;
 }
 
+bool kernel_is_open(int fd)
+{
+    return fds[fd - FD_FIRST].kind != FD_FREE;
+}
+
 bool kernel_fault(const int *errors)
 {
     unsigned n = 0;
@@ -111,7 +116,7 @@ WRAP(int, close, int fd)
     struct listener *l;
 
     sim_log("close", fd, d->kind, d->object);
-    if (d->poller >= 0 && d->kind != FD_EVENT)
+    if (d->poller >= 0 && d->kind != FD_EVENT && kernel_fd(d->poller, FD_FREE, "close")->kind == FD_EPOLL)
         SIM_FAIL("close: descriptor %d is still in a poller", fd);
     if (d->kind == FD_STREAM)
         kernel_close(d->object, d->side);

@@ -86,25 +86,29 @@ uint8_t file_byte(uint64_t offset);
 
 /* ---- between the parts of the kernel ---- */
 
-enum fd_kind { FD_FREE, FD_EPOLL, FD_EVENT, FD_LISTENER, FD_STREAM, FD_FILE, FD_NOWHERE };
+enum fd_kind { FD_FREE, FD_EPOLL, FD_KQUEUE, FD_EVENT, FD_LISTENER, FD_STREAM, FD_FILE, FD_NOWHERE };
 
 struct descriptor {
     int kind; /* enum fd_kind */
     int object; /* pipe or listener */
     int side; /* of a stream */
-    uint64_t value; /* of an event; size of a file */
-    int poller; /* the epoll that it is in, -1 */
-    uint32_t events;
+    uint64_t value; /* of an event; size of a file; of a kqueue: EVFILT_USER */
+    int poller; /* the epoll or kqueue that it is in, -1 */
+    uint32_t events; /* of a kqueue: its filters */
     uint64_t data;
     bool edge; /* EPOLLET: something new since it was told */
 };
 
 /* The descriptor, or the end of the run: it is not open, or of another kind. */
 struct descriptor *kernel_fd(int fd, int kind, const char *call);
+bool kernel_is_open(int fd);
 /* A new one: -1 with errno EMFILE now and then, where `may_fail`. */
 int kernel_open(int kind, int object, int side, bool may_fail);
 /* POLLIN, POLLOUT, POLLERR, POLLHUP, as they stand. */
 unsigned kernel_ready(const struct descriptor *d);
+/* Whether a poller tells of it although nothing is ready, and whether it tells of something later. */
+bool kernel_may_be_spurious(const struct descriptor *d);
+bool kernel_is_late(void);
 /* Whether this call fails, for no reason of its own: errno is one of the list, which ends with 0. */
 bool kernel_fault(const int *errors);
 /* Room for what side `side` writes. */
@@ -112,7 +116,7 @@ size_t kernel_room(int pipe, int side);
 /* Whether a send of that side fails: errno, 0 if not. */
 int kernel_send_error(int pipe, int side);
 void kernel_append(int pipe, int side, const void *bytes, size_t len);
-/* Whether a descriptor is in that epoll; the first number that was never used. */
+/* Whether a descriptor is in that poller; the first number that was never used. */
 bool kernel_in(int fd, int poller);
 int kernel_fd_end(void);
 /* Bytes that the core has mapped. */

@@ -103,9 +103,15 @@ static bool epoll_ready(void *arg)
 }
 
 /* Not of one that is connecting: no kernel tells that too early. */
-static bool may_be_spurious(const struct descriptor *d)
+bool kernel_may_be_spurious(const struct descriptor *d)
 {
-    return d->kind == FD_LISTENER || (d->kind == FD_STREAM && pipes[d->object].state == LINK_UP);
+    return (d->kind == FD_LISTENER || (d->kind == FD_STREAM && pipes[d->object].state == LINK_UP)) &&
+           sim_chance(SPURIOUS);
+}
+
+bool kernel_is_late(void)
+{
+    return sim_chance(LATE);
 }
 
 WRAP(int, epoll_wait, int ep, struct epoll_event *events, int max, int timeout_ms)
@@ -128,9 +134,9 @@ WRAP(int, epoll_wait, int ep, struct epoll_event *events, int max, int timeout_m
             continue;
         d = kernel_fd(fd, FD_FREE, "epoll_wait");
         bits = epoll_bits(d);
-        if (sim_faults > 0 && bits == 0 && may_be_spurious(d) && sim_chance(SPURIOUS))
+        if (sim_faults > 0 && bits == 0 && kernel_may_be_spurious(d))
             bits = d->events & (EPOLLIN | EPOLLOUT);
-        else if (sim_faults > 0 && bits != 0 && sim_chance(LATE))
+        else if (sim_faults > 0 && bits != 0 && kernel_is_late())
             bits = 0;
         if (bits == 0)
             continue;
@@ -182,10 +188,9 @@ WRAP(int, poll, struct pollfd *fds, nfds_t count, int timeout_ms)
         return -1;
     for (i = 0; i < count; i++) {
         fds[i].revents = poll_bits(&fds[i]);
-        if (sim_faults > 0 && fds[i].revents == 0 && may_be_spurious(kernel_fd(fds[i].fd, FD_FREE, "poll")) &&
-            sim_chance(SPURIOUS))
+        if (sim_faults > 0 && fds[i].revents == 0 && kernel_may_be_spurious(kernel_fd(fds[i].fd, FD_FREE, "poll")))
             fds[i].revents = fds[i].events;
-        else if (sim_faults > 0 && sim_chance(LATE))
+        else if (sim_faults > 0 && kernel_is_late())
             fds[i].revents = 0;
         n += fds[i].revents != 0;
     }

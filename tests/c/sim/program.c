@@ -69,6 +69,7 @@ static void party_start(enum wawo_role role)
 bool program_start(void)
 {
     unsigned i, n = 1 + sim_below(PARTIES);
+    static const char *const pollers[] = {"epoll", "kqueue", "poll", "epoll", "kqueue"};
     int err;
 
     app.loops = 1 + sim_below(LOOPS);
@@ -79,7 +80,7 @@ bool program_start(void)
         script_choose(&app.framing);
     while (app.heavy && app.framing.max_size != 0 && app.framing.max_size < 20000);
     sink_open(&app.sink);
-    app.threads = wawo_engine_new(app.loops, sim_chance(700) ? "epoll" : "poll",
+    app.threads = wawo_engine_new(app.loops, pollers[sim_below(5)],
                                   app.heavy || sim_chance(300) ? 1 << 16 : sim_size(1 << 24), &app.sink, NULL, &err);
     if (app.threads == NULL) {
         SIM_CHECK(err < 0 && (app.starving || sim_faults > 0));
