@@ -61,6 +61,8 @@ void os_reuse_port(int fd);
 void os_listen(int fd, int backlog);
 /* Whether there is something to receive or to accept within that time. */
 bool os_wait_readable(int fd, int seconds);
+/* A connection that is reset while it waits in a backlog is accepted all the same. */
+bool os_accepts_resets(void);
 /* Whether a stream that has ended was reset, where a receive does not tell: Wine's server takes the error away when no
  * operation waits for it. */
 bool os_was_reset(int fd);

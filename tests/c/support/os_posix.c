@@ -187,6 +187,11 @@ bool os_wait_readable(int fd, int seconds)
     return poll(&p, 1, seconds * 1000) == 1;
 }
 
+bool os_accepts_resets(void)
+{
+    return true;
+}
+
 bool os_was_reset(int fd)
 {
     (void)fd;

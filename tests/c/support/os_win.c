@@ -196,6 +196,11 @@ bool os_wait_readable(int fd, int seconds)
     return select(0, &set, NULL, NULL, &most) == 1;
 }
 
+bool os_accepts_resets(void)
+{
+    return false;
+}
+
 bool os_was_reset(int fd)
 {
     WSAPOLLFD p = {.fd = wawo_os_handle(fd), .events = POLLIN};

@@ -161,6 +161,20 @@ void wawo_os_address(struct wawo_addr *a, const struct sockaddr *sa, int len)
     addr_from_os(a, &u);
 }
 
+/* Read and written like elsewhere: that there are none is said when one is made. */
+static int parse_unix(struct wawo_addr *a, const char *path)
+{
+    size_t len = strlen(path), most = path[0] == '@' ? WAWO_UNIX_MAX + 1 : WAWO_UNIX_MAX;
+
+    if (len > most)
+        return -ENAMETOOLONG;
+    if (len == 0)
+        return -ENOENT;
+    a->family = WAWO_AF_UNIX;
+    a->path = path;
+    return 0;
+}
+
 int wawo_addr_parse(struct wawo_addr *a, const char *host, uint16_t port)
 {
     char bare[WAWO_ADDR_TEXT];
@@ -170,7 +184,7 @@ int wawo_addr_parse(struct wawo_addr *a, const char *host, uint16_t port)
 
     memset(a, 0, sizeof *a);
     if (strncmp(host, "unix:", 5) == 0)
-        return WAWO_ENOTSUP;
+        return parse_unix(a, host + 5);
     a->port = port;
     if (len >= sizeof bare)
         return WAWO_EINVAL;
@@ -199,7 +213,9 @@ void wawo_addr_text(const struct wawo_addr *a, char text[WAWO_ADDR_TEXT])
     size_t len;
 
     text[0] = '\0';
-    if (a->family == WAWO_AF_INET)
+    if (a->family == WAWO_AF_UNIX && a->path != NULL)
+        (void)snprintf(text, WAWO_ADDR_TEXT, "unix:%s", a->path);
+    else if (a->family == WAWO_AF_INET)
         (void)inet_ntop(AF_INET, a->ip, text, WAWO_ADDR_TEXT);
     else if (a->family == WAWO_AF_INET6)
         (void)inet_ntop(AF_INET6, a->ip, text, WAWO_ADDR_TEXT);
