@@ -13,7 +13,7 @@ from peers import DEADLINE_S, ROLES, Log, dial, eventually, meeting, pattern, re
 import wawo
 from wawo import Operation, Pull, StateError
 
-ROOM = 128 << 10  # what one read may bring over max_size
+ROOM = 384 << 10  # what was under way may bring over max_size: a read, or a few
 
 
 def fetch_all(conn: wawo.Connection, length: int) -> None:

@@ -6,6 +6,10 @@ they would pass by not running. ``tests/c/support/expected.c`` is the same for t
 
 from __future__ import annotations
 
+import ctypes
+import errno
+import platform
+import re
 import sys
 from typing import Any
 
@@ -13,12 +17,22 @@ import pytest
 
 from wawo import _core
 
-EXPECTED = {"linux": ("epoll", "poll"), "win32": ("iocp",)}.get(sys.platform, ("kqueue", "poll"))
+IO_URING_SETUP = 425  # with a bad address it cannot succeed, and tells whether it is allowed
+
+EXPECTED = {"linux": ("uring", "epoll", "poll"), "win32": ("iocp",)}.get(sys.platform, ("kqueue", "poll"))
 """What the compiled engine has on this platform."""
 
 
 def excuse(name: str) -> str:
     """Why that backend need not work on this machine; empty: it must."""
+    if name != "uring":
+        return ""
+    found = re.match(r"(\d+)\.(\d+)", platform.release())
+    if found and (int(found[1]), int(found[2])) < (6, 1):
+        return "a kernel before 6.1"
+    call = ctypes.CDLL(None, use_errno=True).syscall
+    if call(IO_URING_SETUP, 1, None) < 0 and ctypes.get_errno() != errno.EFAULT:
+        return f"io_uring_setup is refused: {errno.errorcode[ctypes.get_errno()]}"
     return ""
 
 

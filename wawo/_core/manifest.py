@@ -67,11 +67,18 @@ POSIX = (
     "base/os_posix.c",
     "base/os_thread.c",
     "base/os_file.c",
+    "io/accept.c",
+    "io/writer.c",
     "io/backend_ready.c",
     "io/poller_poll.c",
 )
 
-LINUX = ("io/poller_epoll.c",)
+LINUX = (
+    "io/poller_epoll.c",
+    "io/uring.c",
+    "io/uring_buffers.c",
+    "io/backend_uring.c",
+)
 
 BSD = ("io/poller_kqueue.c",)
 

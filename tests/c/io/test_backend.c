@@ -301,13 +301,13 @@ TEST_EACH_BACKEND(receive_toggled, backend)
     rig_close(r);
 }
 
-/* A paused descriptor with a reset behind it is silent, and wait() sleeps. */
+/* A paused descriptor with a reset behind it is silent, and wait() sleeps, but for once when it may look up. */
 static void does_not_spin(const char *backend, void (*end)(int fd))
 {
     struct rig *r = rig_open(backend, POOL);
     struct wawo_sock s;
     int64_t start;
-    int fd = open_pair(r, &s);
+    int i, fd = open_pair(r, &s);
 
     r->ops->recv_start(r->backend, &s);
     rig_turn(r, 0);
@@ -316,8 +316,8 @@ static void does_not_spin(const char *backend, void (*end)(int fd))
     kit_write_pattern(fd, 0, 10);
     end(fd);
     start = wawo_os_now_ns();
-    rig_turn(r, 50 * WAWO_MSEC);
-    rig_turn(r, 50 * WAWO_MSEC);
+    for (i = 0; i < 3; i++)
+        rig_turn(r, 50 * WAWO_MSEC);
     ASSERT_GE(wawo_os_now_ns() - start, 100 * WAWO_MSEC);
     ASSERT_FALSE(rig_has(r, &s));
     r->ops->recv_start(r->backend, &s);

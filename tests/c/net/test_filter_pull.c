@@ -101,7 +101,7 @@ TEST_EACH_BACKEND(goes_on_when_there_is_room_again, backend)
     party_close(&s, &server);
 }
 
-/* What nobody fetches is kept up to the limit and about one read; the rest stays with the kernel and the peer. */
+/* What nobody fetches is kept up to the limit and what was under way, one read or a few; the rest stays with the kernel and the peer. */
 TEST_EACH_BACKEND(nobody_fetches, backend)
 {
     enum { PIECE = 65536, READ_MAX = 128 * 1024 };
@@ -122,7 +122,7 @@ TEST_EACH_BACKEND(nobody_fetches, backend)
     party_wait(&server, WAWO_ON_RECEIVE, 1);
     wawo_endpoint_stats(server.endpoint, &st);
     ASSERT_GE(st.bytes_in, MAX);
-    ASSERT_LE(st.bytes_in, MAX + READ_MAX);
+    ASSERT_LE(st.bytes_in, MAX + 3 * READ_MAX);
     free(bytes);
     kit_reset(fd);
     party_stop(&server, 0);

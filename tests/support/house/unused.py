@@ -19,6 +19,7 @@ C_KEPT = {
     "wawo_alloc_live": "tests ask it at their end",
     "wawo_live_shares": "the same",
     "wawo_os_file_pretend": "tests of files that are not in memory",
+    "wawo_uring_buffers_pretend": "tests of kernels that pack no reads",
     "wawo_dial_order": "the order of addresses, RFC 8305, is tested without a network",
     "wawo_net_dirty": "called by an inline function of its own header",
 }

@@ -8,7 +8,7 @@ const struct wawo_backend_ops *const wawo_backends[] = {
     &wawo_backend_kqueue,
 #endif
 #if defined(__linux__)
-    &wawo_backend_epoll,
+    &wawo_backend_uring, &wawo_backend_epoll,
 #endif
 #if defined(_WIN32)
     &wawo_backend_iocp,

@@ -88,6 +88,8 @@ struct wawo_backend_ops {
     int (*wait)(struct wawo_backend *b, struct wawo_done *done, int max, int64_t timeout_ns);
     void (*wake)(struct wawo_backend *b); /* any thread */
     int64_t (*clock)(struct wawo_backend *b);
+    /* Whether bytes may have come for an attached sock that wait() has not handed up. */
+    bool (*unread)(struct wawo_backend *b, const struct wawo_sock *s);
     const void *arg; /* the poller beneath, where there is one */
     bool on_request; /* runs only when it is named, however good its rank */
 };
@@ -99,6 +101,7 @@ extern const struct wawo_backend_ops *const wawo_backends[];
  * else why it does not probe. Any thread. */
 const struct wawo_backend_ops *wawo_backend_choose(const char *name, int *err);
 
+extern const struct wawo_backend_ops wawo_backend_uring;
 extern const struct wawo_backend_ops wawo_backend_epoll;
 extern const struct wawo_backend_ops wawo_backend_kqueue;
 extern const struct wawo_backend_ops wawo_backend_poll;

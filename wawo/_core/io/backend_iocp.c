@@ -494,6 +494,12 @@ static void iocp_wake(struct wawo_backend *b)
     (void)PostQueuedCompletionStatus(b->port, 0, WAKE, NULL);
 }
 
+static bool iocp_unread(struct wawo_backend *b, const struct wawo_sock *s)
+{
+    (void)b;
+    return wawo_os_unread(s->fd) > 0;
+}
+
 static int64_t iocp_clock(struct wawo_backend *b)
 {
     (void)b;
@@ -522,4 +528,5 @@ const struct wawo_backend_ops wawo_backend_iocp = {.name = "iocp",
                                                    .shutdown = iocp_shutdown,
                                                    .wait = iocp_wait,
                                                    .wake = iocp_wake,
-                                                   .clock = iocp_clock};
+                                                   .clock = iocp_clock,
+                                                   .unread = iocp_unread};

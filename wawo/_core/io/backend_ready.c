@@ -6,9 +6,10 @@
 #include "../base/alloc.h"
 #include "../base/check.h"
 #include "../base/err.h"
+#include "accept.h"
 #include "backend.h"
 #include "poller.h"
-#include "warm.h"
+#include "writer.h"
 
 enum { ORDER_RECV = 1, ORDER_SEND = 2, ORDER_ACCEPT = 4, ORDER_CONNECT = 8 };
 enum {
@@ -22,28 +23,18 @@ enum {
 enum {
     FIRED = 512,
     TURN_BYTES = 64 * 1024,     /* read at most this before the floors above get their turn: stays in cache */
-    SEND_BYTES = 1024 * 1024,   /* written in one go at most, for fairness */
-    FILES_BYTES = 2 * 1024 * 1024, /* of files, written in one turn; shared by those that are ready */
-    FILE_FIRST = 256 * 1024,    /* of a file, at once when it is sent */
-    FILE_LEAST = 64 * 1024,     /* and however many there are: less would not be worth the call */
-    CACHED_BYTES = FILES_BYTES,    /* of a file, looked for in memory at once */
-    READ_BYTES = 1024 * 1024,    /* of a file, read into memory at once: other files wait for their turn */
-    READ_AHEAD = 1024 * 1024,    /* and started to be read, for the time it takes to send the former */
     ROOM_SMALL = 4 * 1024,      /* a read gets at least this much room */
     ROOM_BULK = 64 * 1024,      /* and one that filled its room before, this much */
     BULK = 16 * 1024
 };
-#define WARM_NS (500 * WAWO_MSEC) /* what was in memory is taken to be there for this long */
 
 struct wawo_backend {
     const struct wawo_poller_ops *ops;
     struct wawo_poller *poller;
     const struct wawo_table *table;
     struct wawo_heap *heap;
-    struct wawo_loop *loop;
+    struct wawo_writer writer;
     struct wawo_chunk *rx;     /* reads are packed here one after the other */
-    size_t file_share;         /* bytes of its file that each one that is ready may write */
-    size_t files_left;         /* of FILES_BYTES, for those that begin in this turn */
     struct wawo_sock *changed; /* newest first */
     int fired_count, fired_next;
     struct wawo_fired fired[FIRED];
@@ -61,6 +52,8 @@ static int ready_probe(const struct wawo_backend_ops *ops, const char **why)
     return err;
 }
 
+static void go_on(void *arg, struct wawo_sock *s);
+
 static int ready_open(const struct wawo_backend_ops *ops, const struct wawo_backend_env *env, struct wawo_backend **out)
 {
     struct wawo_backend *b = wawo_alloc(sizeof *b);
@@ -71,9 +64,7 @@ static int ready_open(const struct wawo_backend_ops *ops, const struct wawo_back
     b->ops = ops->arg;
     b->table = env->table;
     b->heap = env->heap;
-    b->loop = env->loop;
-    b->file_share = FILE_LEAST;
-    b->files_left = FILES_BYTES;
+    wawo_writer_init(&b->writer, env, go_on, b);
     b->rx = NULL;
     b->changed = NULL;
     b->fired_count = b->fired_next = 0;
@@ -193,135 +184,21 @@ static void ready_recv_stop(struct wawo_backend *b, struct wawo_sock *s)
     order(b, s, 0, ORDER_RECV);
 }
 
-/* A part of a file was read for a sock that may be gone by now: writing goes on. */
-static void file_read(void *arg, uint64_t id, struct wawo_file *f, size_t len, int error)
+static void go_on(void *arg, struct wawo_sock *s)
 {
-    struct wawo_backend *b = arg;
-    struct wawo_sock *s = wawo_table_find(b->table, id);
-
-    if (s == NULL || !s->reading)
-        return;
-    s->reading = 0;
-    f->error = error;
-    f->warm_end = f->offset + len;
-    f->warm_ns = wawo_os_now_coarse_ns();
-    order(b, s, ORDER_SEND, 0);
-}
-
-/* How many of the next `want` bytes of a file are in memory; 0: not all of them. */
-static size_t file_cached(struct wawo_file *f, size_t want)
-{
-    int64_t now = wawo_os_now_coarse_ns();
-    size_t len = f->left < CACHED_BYTES ? (size_t)f->left : CACHED_BYTES;
-
-    if (f->offset >= f->warm_end || now - f->warm_ns > WARM_NS) {
-        if (!wawo_os_file_cached(f->fd, f->cache, f->offset, len)) {
-            if (want >= len || !wawo_os_file_cached(f->fd, f->cache, f->offset, want))
-                return 0;
-            len = want;
-        }
-        f->warm_end = f->offset + len;
-        f->warm_ns = now;
-    }
-    return f->warm_end - f->offset < want ? (size_t)(f->warm_end - f->offset) : want;
-}
-
-/* Writes of the file that is next: what the kernel took, WAWO_AGAIN also when it is read first, or an error. */
-static ptrdiff_t write_file(struct wawo_backend *b, struct wawo_sock *s, struct wawo_file *f, size_t *asked)
-{
-    size_t ahead;
-    ptrdiff_t n;
-    int err;
-
-    if (f->error != 0)
-        return f->error;
-    if (f->left < *asked)
-        *asked = (size_t)f->left;
-    *asked = file_cached(f, *asked);
-    if (wawo_unlikely(*asked == 0)) {
-        *asked = f->left < READ_BYTES ? (size_t)f->left : READ_BYTES;
-        ahead = f->left - *asked < READ_AHEAD ? (size_t)(f->left - *asked) : READ_AHEAD;
-        err = wawo_warm_start(b->loop, s->id, f, *asked, ahead, file_read, b);
-        if (err != 0)
-            return err;
-        s->reading = 1;
-        return WAWO_AGAIN;
-    }
-    n = wawo_os_sendfile(s->fd, f->fd, f->offset, *asked);
-    if (n <= 0)
-        return n < 0 ? n : WAWO_EIO; /* it was longer when it was opened */
-    f->offset += (uint64_t)n;
-    f->left -= (uint64_t)n;
-    if (f->left == 0)
-        wawo_ring_pop(&s->out, b->heap);
-    return n;
-}
-
-/* Writes bytes, up to the next file. */
-static ptrdiff_t write_bytes(struct wawo_backend *b, struct wawo_sock *s, size_t *asked)
-{
-    struct wawo_iov iov[WAWO_IOV_MAX];
-    struct wawo_slice *head = s->out.head;
-    ptrdiff_t n;
-    int i, count;
-
-    if (wawo_likely(head->next == NULL)) { /* send is cheaper than sendmsg */
-        *asked = head->len;
-        n = wawo_os_send(s->fd, head->ptr, *asked);
-    } else {
-        count = wawo_ring_vector(&s->out, iov, WAWO_IOV_MAX);
-        for (*asked = 0, i = 0; i < count; i++, head = head->next)
-            *asked += iov[i].len;
-        n = wawo_os_sendv(s->fd, iov, count, head != NULL); /* a file follows */
-    }
-    if (n >= 0) /* 0: only loans of no bytes */
-        wawo_ring_consume(&s->out, b->heap, (size_t)n);
-    return n;
-}
-
-/* Writes until the ring is empty or the kernel is full, but at most `*room` bytes of files; what it took, or an error. */
-static ptrdiff_t write_out(struct wawo_backend *b, struct wawo_sock *s, size_t *room)
-{
-    struct wawo_slice *head;
-    size_t total = 0, asked;
-    ptrdiff_t n;
-
-    while ((head = s->out.head) != NULL && total < SEND_BYTES) {
-        if (wawo_likely(head->kind != WAWO_SLICE_FILE)) {
-            n = write_bytes(b, s, &asked);
-        } else if (*room > 0) {
-            asked = *room;
-            n = write_file(b, s, head->owner, &asked);
-            *room -= n > 0 ? (size_t)n : 0;
-        } else {
-            break;
-        }
-        if (n == WAWO_AGAIN || n == WAWO_ENOBUFS)
-            break;
-        if (n < 0)
-            return n;
-        total += (size_t)n;
-        if ((size_t)n < asked)
-            break;
-    }
-    return (ptrdiff_t)total;
+    order(arg, s, ORDER_SEND, 0);
 }
 
 static ptrdiff_t ready_send(struct wawo_backend *b, struct wawo_sock *s)
 {
-    size_t most = wawo_min_size(FILE_FIRST, b->files_left), room;
     ptrdiff_t n;
+    bool waits;
 
     if ((s->orders & ORDER_SEND) || s->reading)
         return 0; /* the kernel is full, or the disk busy */
-    room = most = most > FILE_LEAST ? most : FILE_LEAST;
-    n = write_out(b, s, &room);
-    b->files_left -= wawo_min_size(b->files_left, most - room);
-    if (wawo_unlikely(s->out.head != NULL) && n >= 0) {
-        if (!s->reading)
-            order(b, s, ORDER_SEND, 0);
-        wawo_ring_settle(&s->out, b->heap); /* the wait may be long */
-    }
+    n = wawo_writer_begin(&b->writer, s, &waits);
+    if (wawo_unlikely(waits))
+        order(b, s, ORDER_SEND, 0);
     return n;
 }
 
@@ -429,36 +306,12 @@ static int serve_recv(struct wawo_backend *b, struct wawo_sock *s, struct wawo_d
     return 1;
 }
 
-/* Accepts a few: as many as came last time, and twice as many as long as that is not enough. A refused accept4 costs
- * the kernel a socket, so trying once too often is not free. */
 static int serve_accept(struct wawo_backend *b, struct wawo_sock *s, struct wawo_done *done, int max)
 {
-    unsigned burst = s->aux, got = 0;
-    int fd, n = 0;
+    int n = wawo_accept_some(s, done, max);
 
-    while (got < burst && n < max) {
-        fd = wawo_os_accept(s->fd, &done[n].peer);
-        if (fd == WAWO_AGAIN)
-            break;
-        if (fd < 0 && wawo_os_accept_transient(fd)) {
-            got++; /* that peer gave up before we came: the next one is waiting */
-            continue;
-        }
-        done[n].id = s->id;
-        done[n].kind = WAWO_DONE_ACCEPTED;
-        done[n].error = fd < 0 ? fd : 0;
-        done[n].fd = fd;
-        n++;
-        if (fd < 0) {
-            order(b, s, 0, ORDER_ACCEPT);
-            return n;
-        }
-        got++;
-    }
-    if (got == burst)
-        s->aux = burst * 2 < WAWO_ACCEPT_BURST ? burst * 2 & 0xffu : WAWO_ACCEPT_BURST;
-    else
-        s->aux = got > 0 ? got & 0xffu : 1;
+    if (n > 0 && done[n - 1].error != 0)
+        order(b, s, 0, ORDER_ACCEPT);
     return n;
 }
 
@@ -475,8 +328,7 @@ static int serve(struct wawo_backend *b, struct wawo_sock *s, const struct wawo_
                  size_t *bytes)
 {
     unsigned events = f->events;
-    size_t before, room = b->file_share;
-    ptrdiff_t sent;
+    bool waits;
     int n = 0;
 
     if (wawo_likely(s->orders == ORDER_RECV && (events & WAWO_READABLE)))
@@ -489,18 +341,9 @@ static int serve(struct wawo_backend *b, struct wawo_sock *s, const struct wawo_
         return n;
     }
     if ((s->orders & ORDER_SEND) && (events & WAWO_WRITABLE)) {
-        before = s->out.bytes;
-        sent = write_out(b, s, &room);
-        if (sent < 0 || s->out.head == NULL || s->reading)
+        n += wawo_writer_resume(&b->writer, s, d, &waits);
+        if (!waits)
             order(b, s, 0, ORDER_SEND);
-        else
-            wawo_ring_settle(&s->out, b->heap);
-        if (sent != 0)
-            d[n++] = (struct wawo_done){.id = s->id,
-                                        .kind = WAWO_DONE_SENT,
-                                        .error = sent < 0 ? (int32_t)sent : 0,
-                                        .len = sent < 0 ? 0 : (size_t)sent,
-                                        .freed = before - s->out.bytes};
     }
     if ((s->orders & ORDER_RECV) && (events & WAWO_READABLE))
         n += serve_recv(b, s, d + n, bytes);
@@ -516,14 +359,14 @@ static int ready_wait(struct wawo_backend *b, struct wawo_done *done, int max, i
 
     if (b->rx != NULL && b->rx->used != 0 && wawo_chunk_sole(b->rx))
         b->rx->used = 0;
-    b->files_left = FILES_BYTES;
+    wawo_writer_turn(&b->writer);
     if (b->fired_next == b->fired_count) {
         b->fired_next = b->fired_count = 0;
         got = b->ops->wait(b->poller, b->fired, FIRED, n > 0 || b->changed != NULL ? 0 : timeout_ns);
         if (got < 0)
             return got;
         b->fired_count = got;
-        b->file_share = wawo_max_size(FILES_BYTES / (got > 0 ? (size_t)got : 1), FILE_LEAST);
+        wawo_writer_share(&b->writer, got);
     }
     while (b->fired_next < b->fired_count && n + 2 <= max && bytes < TURN_BYTES) {
         f = &b->fired[b->fired_next++];
@@ -543,6 +386,12 @@ static int ready_wait(struct wawo_backend *b, struct wawo_done *done, int max, i
 static void ready_wake(struct wawo_backend *b)
 {
     b->ops->wake(b->poller);
+}
+
+static bool ready_unread(struct wawo_backend *b, const struct wawo_sock *s)
+{
+    (void)b;
+    return wawo_os_unread(s->fd) > 0;
 }
 
 static int64_t ready_clock(struct wawo_backend *b)
@@ -568,6 +417,7 @@ static int64_t ready_clock(struct wawo_backend *b)
      .shutdown = ready_shutdown,                                                                                       \
      .wait = ready_wait,                                                                                               \
      .wake = ready_wake,                                                                                               \
+     .unread = ready_unread,                                                                                           \
      .clock = ready_clock,                                                                                             \
      .arg = (poller_)}
 

@@ -43,12 +43,13 @@ static bool takes_output(struct wawo_conn *c)
  * paused because its output waits is judged by that output. A loop that was held up has not read everything yet. */
 static int64_t silent_at(struct wawo_conn *c)
 {
-    int64_t idle = c->branch->endpoint->options.idle_timeout_ns, now = wawo_net_of(c)->loop->now_ns;
+    struct wawo_loop *loop = wawo_net_of(c)->loop;
+    int64_t idle = c->branch->endpoint->options.idle_timeout_ns, now = loop->now_ns;
     int64_t at = wawo_load_relaxed(&c->share->received_ns) + idle;
 
     if ((c->pauses & ~WAWO_PAUSE_WATER) != 0 || c->backlog != NULL || takes_output(c))
         at = now + idle;
-    else if (at <= now && c->pauses == 0 && wawo_os_unread(c->sock.fd) > 0)
+    else if (at <= now && c->pauses == 0 && loop->ops->unread(loop->backend, &c->sock))
         at = now + idle;
     c->taken = false;
     return at;

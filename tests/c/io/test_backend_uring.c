@@ -1,0 +1,251 @@
+/* What is io_uring's own: buffers that are lent in advance, with and without packing; ends that it tells of only once; and
+ * kernels that refuse it. What every backend promises is in test_backend.c. */
+#include "support/expected.h"
+#include "support/rig.h"
+
+#include "base/err.h"
+#include "io/uring_buffers.h"
+
+#include <errno.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+
+enum { MIB = 1024 * 1024 };
+
+static struct rig *open_rig(size_t pool_bytes)
+{
+    const char *excuse = expected_excuse("uring");
+
+    if (excuse != NULL)
+        SKIP("%s", excuse);
+    return rig_open("uring", pool_bytes);
+}
+
+static int open_pair(struct rig *r, struct wawo_sock *s)
+{
+    int fds[2];
+
+    kit_pair(fds);
+    rig_attach(r, s, fds[0]);
+    return fds[1];
+}
+
+/* Small reads and large ones, from many socks, more than all buffers hold. */
+static void receive_much(struct rig *r, size_t large)
+{
+    enum { MANY = 40 };
+    static struct wawo_sock s[MANY];
+    static int fds[MANY];
+    int i, round;
+
+    for (i = 0; i < MANY; i++) {
+        fds[i] = open_pair(r, &s[i]);
+        r->ops->recv_start(r->backend, &s[i]);
+    }
+    for (round = 0; round < 20; round++) {
+        for (i = 0; i < MANY; i++)
+            kit_write_pattern(fds[i], (uint64_t)round * 50, 50);
+        for (i = 0; i < MANY; i++)
+            rig_receive(r, &s[i], (uint64_t)round * 50, 50);
+    }
+    for (i = 0; i < MANY; i++) {
+        kit_write_pattern(fds[i], 1000, large);
+        kit_shutdown(fds[i]);
+    }
+    for (i = MANY; i-- > 0;) {
+        rig_receive(r, &s[i], 1000, large);
+        ASSERT_EQ(rig_next(r, &s[i], WAWO_DONE_RECV).len, 0u);
+    }
+    for (i = 0; i < MANY; i++) {
+        rig_detach(r, &s[i], false);
+        kit_close(fds[i]);
+    }
+}
+
+TEST(much_is_received_with_few_buffers)
+{
+    struct rig *r = open_rig(16 * MIB);
+
+    receive_much(r, 300000);
+    ASSERT_LE(wawo_chunk_live(), 16u);
+    rig_close(r);
+}
+
+TEST(much_is_received_without_packing)
+{
+    struct rig *r;
+
+    wawo_uring_buffers_pretend(true);
+    r = open_rig(16 * MIB);
+    receive_much(r, 300000);
+    rig_close(r);
+}
+
+TEST(a_small_pool_with_and_without_packing)
+{
+    int unpacked;
+
+    for (unpacked = 0; unpacked < 2; unpacked++) {
+        struct rig *r;
+
+        wawo_uring_buffers_pretend(unpacked != 0);
+        r = open_rig(0); /* eight chunks, and the rig holds what it has not looked at */
+        receive_much(r, 3000);
+        ASSERT_LE(wawo_chunk_live(), 1u);
+        rig_close(r);
+    }
+}
+
+TEST(nobody_receives_and_nothing_is_lent)
+{
+    struct rig *r = open_rig(MIB);
+    struct wawo_sock s;
+    int fd = open_pair(r, &s);
+
+    rig_queue(r, &s, 0, 100);
+    ASSERT_EQ(r->ops->send(r->backend, &s), 100);
+    rig_turn(r, 0);
+    wawo_heap_rewind(&r->heap);
+    ASSERT_EQ(wawo_chunk_live(), 1u); /* what is sent was copied there */
+    rig_detach(r, &s, false);
+    kit_close(fd);
+    rig_close(r);
+}
+
+/* Bytes and a reset that come together: a standing receive would tell of the bytes alone. */
+TEST(bytes_and_a_reset_at_once)
+{
+    struct rig *r = open_rig(MIB);
+    struct wawo_sock s;
+    int armed, fd;
+
+    for (armed = 0; armed < 2; armed++) {
+        fd = open_pair(r, &s);
+        if (armed) {
+            r->ops->recv_start(r->backend, &s);
+            rig_turn(r, 0);
+        }
+        kit_write_pattern(fd, 0, 1000);
+        kit_reset(fd);
+        r->ops->recv_start(r->backend, &s);
+        rig_receive(r, &s, 0, 1000);
+        ASSERT_EQ(rig_next(r, &s, WAWO_DONE_RECV).error, WAWO_ERESET);
+        rig_quiet(r, &s);
+        rig_detach(r, &s, false);
+    }
+    rig_close(r);
+}
+
+TEST(bytes_and_the_end_at_once)
+{
+    struct rig *r = open_rig(MIB);
+    struct wawo_sock s;
+    int family, armed, fds[2];
+
+    for (family = 0; family < 2; family++)
+        for (armed = 0; armed < 2; armed++) {
+            if (family == 0)
+                kit_pair(fds);
+            else
+                ASSERT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds), 0);
+            rig_attach(r, &s, fds[0]);
+            if (armed) {
+                r->ops->recv_start(r->backend, &s);
+                rig_turn(r, 0);
+            }
+            kit_write_pattern(fds[1], 0, 1000);
+            kit_close(fds[1]);
+            r->ops->recv_start(r->backend, &s);
+            rig_receive(r, &s, 0, 1000);
+            ASSERT_EQ(rig_next(r, &s, WAWO_DONE_RECV).len, 0u);
+            rig_quiet(r, &s);
+            rig_detach(r, &s, false);
+        }
+    rig_close(r);
+}
+
+/* A read of a sock whose owner limits it takes no more, and stands alone. */
+TEST(limited_reads)
+{
+    struct rig *r = open_rig(MIB);
+    struct wawo_sock s;
+    struct wawo_done d;
+    size_t got = 0;
+    int fd = open_pair(r, &s);
+
+    s.aux = 10;
+    kit_write_pattern(fd, 0, 10000);
+    r->ops->recv_start(r->backend, &s);
+    while (got < 10000) {
+        d = rig_next(r, &s, WAWO_DONE_RECV);
+        ASSERT_EQ(d.error, 0);
+        ASSERT_LE(d.len, 1024u);
+        KIT_CHECK(d.ptr, d.len, got);
+        got += d.len;
+        wawo_chunk_drop(d.chunk);
+    }
+    kit_shutdown(fd);
+    ASSERT_EQ(rig_next(r, &s, WAWO_DONE_RECV).len, 0u);
+    rig_detach(r, &s, false);
+    kit_close(fd);
+    rig_close(r);
+}
+
+/* From here on the kernel answers io_uring_setup with this error, for this test's process. */
+static void forbid(unsigned error)
+{
+    struct sock_filter rules[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, URING_SYS_SETUP, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | error),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog program = {.len = 4, .filter = rules};
+
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0)
+        SKIP("no seccomp here: %d", errno);
+}
+
+static void expect_refusal(unsigned error, const char *word)
+{
+    const char *why = NULL;
+    int err = 0;
+
+    if (expected_excuse("uring") != NULL)
+        SKIP("it is refused anyhow");
+    forbid(error);
+    ASSERT_NOT_NULL(expected_excuse("uring"));
+    ASSERT_EQ(wawo_backend_uring.probe(&wawo_backend_uring, &why), -(int)error);
+    ASSERT_NOT_NULL(why);
+    if (strstr(why, word) == NULL)
+        FAIL("\"%s\" does not speak of %s", why, word);
+    ASSERT_NULL((const void *)wawo_backend_choose("uring", &err));
+    ASSERT_EQ(err, -(int)error);
+    ASSERT_NOT_NULL((const void *)wawo_backend_choose(NULL, &err)); /* others are there */
+}
+
+TEST(refused_by_seccomp)
+{
+    expect_refusal(EPERM, "seccomp");
+}
+
+TEST(hidden_by_seccomp)
+{
+    expect_refusal(ENOSYS, "seccomp");
+}
+
+TEST(an_old_kernel)
+{
+    expect_refusal(EINVAL, "too old");
+}
+
+/* It is never the best of its own accord. */
+TEST(only_on_request)
+{
+    int err;
+
+    ASSERT_TRUE(wawo_backend_uring.on_request);
+    ASSERT_STREQ(wawo_backend_choose(NULL, &err)->name, "epoll");
+}

@@ -1,0 +1,660 @@
+/* F2 backend: io_uring.
+ *
+ * Facts. A request that is armed stays with the kernel until its last answer is home, the one without CQE_MORE; it holds
+ * the file meanwhile, so that closing the descriptor would end nothing. A multishot receive takes a buffer only when
+ * bytes are there, and ends by itself at the end of the stream, with an error, and with ENOBUFS when no buffer is lent.
+ * Answers of one ring come in the order in which buffers were filled, hence reads can be packed one behind the other
+ * (PBUF_INC, since 6.12). A poll is edge triggered once it is armed, but looks when it is. So is a multishot receive, and
+ * where bytes and the end of the stream or a reset come together, the bytes are all that it may tell of: hence one more
+ * poll watches each receiving sock for that end. With DEFER_TASKRUN the work
+ * of the sockets is done on the loop's thread and nowhere but in its wait, a bounded number of them at a time.
+ *
+ * So: receiving is one standing request for each sock and no call. Sending is the ordinary call, for it is answered at
+ * once, as the contract has it, and costs the same as a request and its answer (measured); what the kernel does not
+ * take waits for a poll. So do connecting and accepting: a multishot accept has no bounds and tells no peer's address.
+ * What was asked of the kernel leaves together, with the call that waits. */
+#include "../base/config.h"
+
+#include "../base/alloc.h"
+#include "../base/check.h"
+#include "../base/err.h"
+#include "accept.h"
+#include "backend.h"
+#include "uring.h"
+#include "uring_buffers.h"
+#include "writer.h"
+
+#include <poll.h>
+
+enum { ORDER_RECV = 1, ORDER_SEND = 2, ORDER_ACCEPT = 4, ORDER_CONNECT = 8, ORDERS_POLL = 14 };
+enum { ARM_RECV = 1, ARM_POLL = 2 }; /* in `armed`: the kernel has it; in `want`: it was asked to end it */
+enum {
+    FLAG_CHANGED = 1,  /* on the change list */
+    FLAG_GONE = 2,     /* detached: its last event is due when nothing is armed */
+    FLAG_RESET = 4,    /* close with RST */
+    FLAG_ANSWERED = 8, /* connect: the answer in aux is due */
+    FLAG_HUNGRY = 16,  /* bytes are there, and no buffer was */
+    FLAG_WATCHED = 32, /* the kernel has the request that tells of the peer's end */
+    FLAG_UNWATCH = 64, /* and was asked to end it */
+    FLAG_ENDED = 128,  /* the peer has closed or reset: whoever reads need not wait */
+    FLAGS = 255
+};
+enum {
+    SQ_ENTRIES = 512,
+    CQ_ENTRIES = 4096,
+    TURN_BYTES = 64 * 1024, /* handed up at most before the floors above get their turn: stays in cache */
+    HUNGRY_TURN = 64        /* those that found no buffer and try again in one turn, at most */
+};
+
+/* What an answer is of: in user_data, where an id has the number of its loop. */
+enum { OF_RECV = 1, OF_POLL, OF_WATCH, OF_RECV_END, OF_POLL_END, OF_WATCH_END, OF_WAKE };
+#define OF_SHIFT WAWO_ID_SLOT_BITS
+#define OF_MASK ((uint64_t)((1u << WAWO_ID_LOOP_BITS) - 1) << OF_SHIFT)
+
+struct wawo_backend {
+    const struct wawo_table *table;
+    struct wawo_uring ring;
+    struct wawo_uring_buffers buffers;
+    struct wawo_writer writer;
+    struct wawo_wakefd wakefd;
+    bool watching; /* the wake-ups */
+    bool receives; /* somebody did: buffers are lent */
+    struct wawo_sock *changed, *changed_last; /* oldest first */
+};
+
+static uint64_t tag(uint64_t id, unsigned of)
+{
+    return (id & ~OF_MASK) | (uint64_t)of << OF_SHIFT;
+}
+
+static struct wawo_sock *sock_of(const struct wawo_backend *b, uint64_t tagged)
+{
+    return wawo_table_find(b->table, (tagged & ~OF_MASK) | (uint64_t)b->table->loop << OF_SHIFT);
+}
+
+/* ---- open and close ---- */
+
+static void uring_close(struct wawo_backend *b)
+{
+    wawo_uring_close(&b->ring);
+    wawo_uring_buffers_close(&b->buffers);
+    if (b->wakefd.rd >= 0)
+        wawo_wakefd_close(&b->wakefd);
+    wawo_free(b);
+}
+
+static int open_rings(struct wawo_backend *b, struct wawo_heap *heap, const char **why)
+{
+    int err = wawo_uring_open(&b->ring, SQ_ENTRIES, CQ_ENTRIES, why);
+
+    if (err != 0)
+        return err;
+    err = wawo_uring_buffers_open(&b->buffers, &b->ring, heap);
+    if (err != 0) {
+        wawo_uring_close(&b->ring);
+        if (err == WAWO_EINVAL)
+            *why = "this kernel's io_uring knows no rings of buffers";
+    }
+    return err;
+}
+
+static void go_on(void *arg, struct wawo_sock *s);
+
+static int uring_open(const struct wawo_backend_ops *ops, const struct wawo_backend_env *env, struct wawo_backend **out)
+{
+    struct wawo_backend *b = wawo_alloc_zero(sizeof *b);
+    const char *why;
+    int err;
+
+    (void)ops;
+    if (b == NULL)
+        return WAWO_ENOMEM;
+    b->table = env->table;
+    b->wakefd.rd = -1;
+    wawo_writer_init(&b->writer, env, go_on, b);
+    err = open_rings(b, env->heap, &why);
+    if (err != 0) {
+        wawo_free(b);
+        return err;
+    }
+    err = wawo_wakefd_open(&b->wakefd);
+    if (err != 0) {
+        b->wakefd.rd = -1;
+        uring_close(b);
+        return err;
+    }
+    *out = b;
+    return 0;
+}
+
+static int uring_probe(const struct wawo_backend_ops *ops, const char **why)
+{
+    struct wawo_backend *b = wawo_alloc_zero(sizeof *b);
+    int err;
+
+    (void)ops;
+    *why = NULL;
+    if (b == NULL)
+        return WAWO_ENOMEM;
+    err = open_rings(b, NULL, why);
+    if (err == 0) {
+        wawo_uring_close(&b->ring);
+        wawo_uring_buffers_close(&b->buffers);
+    }
+    wawo_free(b);
+    return err;
+}
+
+/* ---- orders: noted, and told to the kernel with the next wait ---- */
+
+static void mark(struct wawo_backend *b, struct wawo_sock *s)
+{
+    if (s->flags & FLAG_CHANGED)
+        return;
+    s->flags |= FLAG_CHANGED;
+    s->next = NULL;
+    if (b->changed == NULL)
+        b->changed = s;
+    else
+        b->changed_last->next = s;
+    b->changed_last = s;
+}
+
+static void order(struct wawo_backend *b, struct wawo_sock *s, unsigned set, unsigned clear)
+{
+    s->orders = ((s->orders | set) & ~clear) & 0x7fu;
+    if (!(s->orders & ORDER_RECV) != !(s->armed & ARM_RECV) || !(s->orders & ORDERS_POLL) != !(s->armed & ARM_POLL))
+        mark(b, s);
+}
+
+static void go_on(void *arg, struct wawo_sock *s)
+{
+    order(arg, s, ORDER_SEND, 0);
+}
+
+static void uring_attach(struct wawo_backend *b, struct wawo_sock *s, int fd)
+{
+    (void)b;
+    WAWO_CHECK(s->fd < 0 && s->flags == 0);
+    s->fd = fd;
+    s->want = s->armed = 0;
+    s->orders = 0;
+}
+
+static void uring_detach(struct wawo_backend *b, struct wawo_sock *s, bool reset)
+{
+    WAWO_CHECK(!(s->flags & FLAG_GONE));
+    s->flags |= FLAG_GONE | (reset ? FLAG_RESET : 0u);
+    s->orders = 0;
+    s->reading = 0;
+    mark(b, s);
+}
+
+/* Answers that are on the way find no sock, or one that has nothing armed. */
+static int uring_release(struct wawo_backend *b, struct wawo_sock *s)
+{
+    struct wawo_sock *before = NULL, **link;
+    int fd = s->fd;
+
+    if (s->armed & ARM_RECV)
+        wawo_uring_cancel_now(&b->ring, tag(s->id, OF_RECV));
+    if (s->armed & ARM_POLL)
+        wawo_uring_cancel_now(&b->ring, tag(s->id, OF_POLL));
+    if (s->flags & FLAG_WATCHED)
+        wawo_uring_cancel_now(&b->ring, tag(s->id, OF_WATCH));
+    for (link = &b->changed; *link != NULL; before = *link, link = &before->next)
+        if (*link == s) {
+            *link = s->next;
+            if (b->changed_last == s)
+                b->changed_last = before;
+            break;
+        }
+    s->fd = -1;
+    s->orders = 0;
+    s->flags = 0;
+    s->want = s->armed = 0;
+    return fd;
+}
+
+static void uring_accept_start(struct wawo_backend *b, struct wawo_sock *s)
+{
+    if (s->aux == 0)
+        s->aux = 1;
+    order(b, s, ORDER_ACCEPT, 0);
+}
+
+static void uring_accept_stop(struct wawo_backend *b, struct wawo_sock *s)
+{
+    order(b, s, 0, ORDER_ACCEPT);
+}
+
+static void uring_connect(struct wawo_backend *b, struct wawo_sock *s, const struct wawo_addr *to)
+{
+    int err = wawo_os_connect(s->fd, to);
+
+    if (err == WAWO_AGAIN) {
+        order(b, s, ORDER_CONNECT, 0);
+        return;
+    }
+    s->aux = (unsigned)-err & 0xffu; /* answered from wait(), like every other */
+    s->flags |= FLAG_ANSWERED;
+    mark(b, s);
+}
+
+static void uring_recv_start(struct wawo_backend *b, struct wawo_sock *s)
+{
+    order(b, s, ORDER_RECV, 0);
+}
+
+static void uring_recv_stop(struct wawo_backend *b, struct wawo_sock *s)
+{
+    order(b, s, 0, ORDER_RECV);
+}
+
+static ptrdiff_t uring_send(struct wawo_backend *b, struct wawo_sock *s)
+{
+    ptrdiff_t n;
+    bool waits;
+
+    if ((s->orders & ORDER_SEND) || s->reading)
+        return 0; /* the kernel is full, or the disk busy */
+    n = wawo_writer_begin(&b->writer, s, &waits);
+    if (wawo_unlikely(waits))
+        order(b, s, ORDER_SEND, 0);
+    return n;
+}
+
+static void uring_shutdown(struct wawo_backend *b, struct wawo_sock *s)
+{
+    (void)b;
+    (void)wawo_os_shutdown_write(s->fd); /* ENOTCONN after a reset: the next read tells */
+}
+
+/* ---- requests ---- */
+
+/* false, here and below: the kernel takes no more requests now. */
+static bool arm_recv(struct wawo_backend *b, struct wawo_sock *s)
+{
+    struct uring_sqe *e = wawo_uring_request(&b->ring);
+
+    if (e == NULL)
+        return false;
+    e->opcode = URING_OP_RECV;
+    e->flags = URING_SQE_BUFFER_SELECT;
+    e->fd = s->fd;
+    /* Trying first would fail mostly, and need a buffer for that. */
+    e->ioprio = s->flags & (FLAG_HUNGRY | FLAG_ENDED) ? 0 : URING_RECVSEND_POLL_FIRST;
+    if (wawo_unlikely(s->aux != 0))
+        e->len = 1u << s->aux; /* a read of its own each time: a standing one knows no limit */
+    else if (wawo_likely(!(s->flags & FLAG_ENDED)))
+        e->ioprio |= URING_RECV_MULTISHOT;
+    e->user_data = tag(s->id, OF_RECV);
+    s->armed |= ARM_RECV;
+    s->flags &= FLAGS ^ FLAG_HUNGRY;
+    if (wawo_unlikely(!b->receives)) {
+        b->receives = true;
+        (void)wawo_uring_buffers_fill(&b->buffers);
+    }
+    return true;
+}
+
+static bool watch(struct wawo_backend *b, struct wawo_sock *s)
+{
+    struct uring_sqe *e = wawo_uring_request(&b->ring);
+
+    if (e == NULL)
+        return false;
+    e->opcode = URING_OP_POLL_ADD;
+    e->fd = s->fd;
+    e->op_flags = POLLRDHUP; /* and a reset, which is always told */
+    e->user_data = tag(s->id, OF_WATCH);
+    s->flags |= FLAG_WATCHED;
+    return true;
+}
+
+static bool arm_poll(struct wawo_backend *b, struct wawo_sock *s)
+{
+    struct uring_sqe *e = wawo_uring_request(&b->ring);
+
+    if (e == NULL)
+        return false;
+    e->opcode = URING_OP_POLL_ADD;
+    e->fd = s->fd;
+    e->op_flags = s->orders & ORDER_ACCEPT ? POLLIN : POLLOUT;
+    e->user_data = tag(s->id, OF_POLL);
+    s->armed |= ARM_POLL;
+    return true;
+}
+
+/* Asks the kernel to end a request of the sock. */
+static bool disarm(struct wawo_backend *b, const struct wawo_sock *s, unsigned of, unsigned of_end)
+{
+    struct uring_sqe *e = wawo_uring_request(&b->ring);
+
+    if (e == NULL)
+        return false;
+    e->opcode = URING_OP_ASYNC_CANCEL;
+    e->flags = URING_SQE_CQE_SKIP_SUCCESS;
+    e->fd = -1;
+    e->addr = tag(s->id, of);
+    e->user_data = tag(s->id, of_end);
+    return true;
+}
+
+/* Makes what is armed what is ordered. */
+static bool tell_kernel(struct wawo_backend *b, struct wawo_sock *s)
+{
+    bool recv = s->orders & ORDER_RECV, poll = s->orders & ORDERS_POLL;
+
+    if (recv && !(s->armed & ARM_RECV)) {
+        if (!arm_recv(b, s))
+            return false;
+        if (!(s->flags & (FLAG_WATCHED | FLAG_ENDED)) && s->aux == 0 && !watch(b, s))
+            return false;
+    } else if ((s->armed & ~s->want & ARM_RECV) && (!recv || (s->flags & FLAG_ENDED))) {
+        if (!disarm(b, s, OF_RECV, OF_RECV_END))
+            return false;
+        s->want |= ARM_RECV;
+    }
+    if (poll && !(s->armed & ARM_POLL))
+        return arm_poll(b, s);
+    if (!poll && (s->armed & ~s->want & ARM_POLL)) {
+        if (!disarm(b, s, OF_POLL, OF_POLL_END))
+            return false;
+        s->want |= ARM_POLL;
+    }
+    if ((s->flags & (FLAG_GONE | FLAG_WATCHED | FLAG_UNWATCH)) == (FLAG_GONE | FLAG_WATCHED)) {
+        if (!disarm(b, s, OF_WATCH, OF_WATCH_END))
+            return false;
+        s->flags |= FLAG_UNWATCH;
+    }
+    return true;
+}
+
+/* Of one that is gone: closes it when nothing of it is in flight and nothing is left to be asked. 1: its last event. */
+static int end_gone(struct wawo_sock *s, struct wawo_done *d)
+{
+    int fd = s->fd;
+
+    if (s->armed != 0 || (s->flags & (FLAG_WATCHED | FLAG_CHANGED)))
+        return 0;
+    s->fd = -1; /* before the close: a fork in between must not close a stranger in the child */
+    if (s->flags & FLAG_RESET)
+        wawo_os_close_hard(fd);
+    wawo_os_close(fd);
+    *d = (struct wawo_done){.id = s->id, .kind = WAWO_DONE_DETACHED};
+    return 1;
+}
+
+static struct wawo_sock *next_changed(struct wawo_backend *b)
+{
+    struct wawo_sock *s = b->changed;
+
+    b->changed = s->next;
+    s->flags &= FLAGS ^ FLAG_CHANGED;
+    return s;
+}
+
+/* Asks the kernel for what changed since the last wait; emits what is due without it. */
+static int apply_changes(struct wawo_backend *b, struct wawo_done *done, int max)
+{
+    struct wawo_sock *s = NULL, *last = b->changed_last;
+    bool fed = !b->receives || wawo_uring_buffers_fill(&b->buffers);
+    int n = 0, hungry = 0;
+
+    while (b->changed != NULL && s != last && n < max) {
+        s = next_changed(b);
+        if ((s->flags & FLAG_HUNGRY) && (s->orders & ORDER_RECV)) {
+            if (!fed) {
+                s->flags &= FLAGS ^ FLAG_HUNGRY;
+                order(b, s, 0, ORDER_RECV);
+                done[n++] = (struct wawo_done){.id = s->id, .kind = WAWO_DONE_RECV, .error = WAWO_ENOBUFS};
+            } else if (hungry++ >= HUNGRY_TURN) {
+                mark(b, s);
+                continue;
+            }
+        }
+        if (!tell_kernel(b, s)) {
+            mark(b, s);
+            break;
+        }
+        if (s->flags & FLAG_GONE) {
+            n += end_gone(s, &done[n]);
+        } else if (s->flags & FLAG_ANSWERED) {
+            s->flags &= FLAGS ^ FLAG_ANSWERED;
+            done[n++] = (struct wawo_done){.id = s->id, .kind = WAWO_DONE_CONNECTED, .error = -(int)s->aux};
+        }
+    }
+    if (hungry > 0)
+        wawo_uring_buffers_more(&b->buffers);
+    return n;
+}
+
+/* ---- answers ---- */
+
+/* An answer without bytes, after which nothing is armed. 1 if it made an event. */
+static int recv_ended(struct wawo_backend *b, struct wawo_sock *s, int res, struct wawo_done *d)
+{
+    if (res == WAWO_ENOBUFS)
+        s->flags |= FLAG_HUNGRY;
+    if (res == WAWO_ENOBUFS || res == WAWO_ECANCELED || res == WAWO_AGAIN || res == -EINTR || res == WAWO_ENOMEM) {
+        if (s->orders & ORDER_RECV)
+            mark(b, s); /* once more */
+        return 0;
+    }
+    /* An end of stream that nobody waits for any more is met again; an error is told only once. */
+    if (res == 0 && !(s->orders & ORDER_RECV))
+        return 0;
+    order(b, s, 0, ORDER_RECV);
+    *d = (struct wawo_done){.id = s->id, .kind = WAWO_DONE_RECV, .error = res};
+    return 1;
+}
+
+static int recv_answer(struct wawo_backend *b, const struct uring_cqe *c, struct wawo_done *d, size_t *bytes)
+{
+    size_t len = c->res > 0 ? (size_t)c->res : 0;
+    struct wawo_chunk *chunk = NULL;
+    const uint8_t *ptr = NULL;
+    struct wawo_sock *s;
+
+    if (wawo_likely(c->flags & URING_CQE_BUFFER))
+        ptr = wawo_uring_buffers_took(&b->buffers, c->flags, len, &chunk);
+    s = sock_of(b, c->user_data);
+    if (wawo_unlikely(s == NULL || !(s->armed & ARM_RECV))) {
+        if (chunk != NULL)
+            wawo_chunk_drop(chunk);
+        return 0;
+    }
+    if (wawo_unlikely(!(c->flags & URING_CQE_MORE))) {
+        s->armed &= ARM_POLL;
+        s->want &= ARM_POLL;
+    }
+    if (wawo_unlikely(s->flags & FLAG_GONE)) {
+        if (chunk != NULL)
+            wawo_chunk_drop(chunk);
+        return end_gone(s, d);
+    }
+    if (wawo_unlikely(chunk == NULL))
+        return recv_ended(b, s, c->res, d);
+    if (wawo_unlikely(!(s->armed & ARM_RECV)) && (s->orders & ORDER_RECV))
+        mark(b, s);
+    d->id = s->id;
+    d->kind = WAWO_DONE_RECV;
+    d->error = 0;
+    d->chunk = chunk;
+    d->ptr = ptr;
+    d->len = len;
+    *bytes += len;
+    return 1;
+}
+
+static int poll_answer(struct wawo_backend *b, const struct uring_cqe *c, struct wawo_done *done, int max)
+{
+    struct wawo_sock *s = sock_of(b, c->user_data);
+    bool waits;
+    int n = 0;
+
+    if (s == NULL || !(s->armed & ARM_POLL))
+        return 0;
+    s->armed &= ARM_RECV;
+    s->want &= ARM_RECV;
+    if (s->flags & FLAG_GONE)
+        return end_gone(s, done);
+    mark(b, s); /* what is still ordered is armed anew */
+    if (c->res == WAWO_ECANCELED)
+        return 0;
+    if (s->orders & ORDER_ACCEPT) {
+        n = wawo_accept_some(s, done, max);
+        if (n > 0 && done[n - 1].error != 0)
+            order(b, s, 0, ORDER_ACCEPT);
+    } else if (s->orders & ORDER_CONNECT) {
+        order(b, s, 0, ORDER_CONNECT);
+        done[n++] = (struct wawo_done){.id = s->id, .kind = WAWO_DONE_CONNECTED, .error = wawo_os_socket_error(s->fd)};
+    } else if (s->orders & ORDER_SEND) {
+        n = wawo_writer_resume(&b->writer, s, done, &waits);
+        if (!waits)
+            order(b, s, 0, ORDER_SEND);
+    }
+    return n;
+}
+
+static int watch_answer(struct wawo_backend *b, const struct uring_cqe *c, struct wawo_done *d)
+{
+    struct wawo_sock *s = sock_of(b, c->user_data);
+
+    if (s == NULL || !(s->flags & FLAG_WATCHED))
+        return 0;
+    s->flags &= FLAGS ^ (FLAG_WATCHED | FLAG_UNWATCH);
+    if (s->flags & FLAG_GONE)
+        return end_gone(s, d);
+    s->flags |= FLAG_ENDED;
+    if (s->armed & ARM_RECV)
+        mark(b, s); /* it may have missed that */
+    return 0;
+}
+
+/* The order to end a request: told only when it failed. */
+static void end_answer(struct wawo_backend *b, const struct uring_cqe *c, unsigned arm)
+{
+    struct wawo_sock *s = sock_of(b, c->user_data);
+
+    if (c->res != -EALREADY || s == NULL)
+        return; /* it is ending already */
+    s->want &= ~arm & 3u;
+    if (arm == 0)
+        s->flags &= FLAGS ^ FLAG_UNWATCH;
+    mark(b, s);
+}
+
+static int answer(struct wawo_backend *b, const struct uring_cqe *c, struct wawo_done *done, int max, size_t *bytes)
+{
+    switch (c->user_data >> OF_SHIFT & ((1u << WAWO_ID_LOOP_BITS) - 1)) {
+    case OF_RECV:
+        return recv_answer(b, c, done, bytes);
+    case OF_POLL:
+        return poll_answer(b, c, done, max);
+    case OF_WATCH:
+        return watch_answer(b, c, done);
+    case OF_RECV_END:
+        end_answer(b, c, ARM_RECV);
+        return 0;
+    case OF_POLL_END:
+        end_answer(b, c, ARM_POLL);
+        return 0;
+    case OF_WATCH_END:
+        end_answer(b, c, 0);
+        return 0;
+    default: /* the wake-up */
+        b->watching = c->flags & URING_CQE_MORE;
+        return 0;
+    }
+}
+
+/* An eventfd answers once for each write, and need never be read. */
+static void watch_wakes(struct wawo_backend *b)
+{
+    struct uring_sqe *e = wawo_uring_request(&b->ring);
+
+    if (e == NULL)
+        return;
+    e->opcode = URING_OP_POLL_ADD;
+    e->fd = b->wakefd.rd;
+    e->len = URING_POLL_ADD_MULTI;
+    e->op_flags = POLLIN;
+    e->user_data = tag(0, OF_WAKE);
+    b->watching = true;
+}
+
+static int ask_and_take(struct wawo_backend *b, struct wawo_done *done, int max, int64_t timeout_ns)
+{
+    int n = apply_changes(b, done, max), err;
+    const struct uring_cqe *c;
+    size_t bytes = 0;
+
+    if (wawo_uring_answer(&b->ring) == NULL) {
+        err = wawo_uring_wait(&b->ring, n > 0 || b->changed != NULL || !b->watching ? 0 : timeout_ns);
+        if (err != 0)
+            return err;
+        wawo_writer_share(&b->writer, wawo_uring_answers(&b->ring));
+    }
+    while (n + WAWO_ACCEPT_BURST <= max && bytes < TURN_BYTES && (c = wawo_uring_answer(&b->ring)) != NULL) {
+        n += answer(b, c, done + n, WAWO_ACCEPT_BURST, &bytes);
+        wawo_uring_pass(&b->ring);
+    }
+    return n;
+}
+
+static int uring_wait(struct wawo_backend *b, struct wawo_done *done, int max, int64_t timeout_ns)
+{
+    int n;
+
+    if (wawo_unlikely(!b->ring.enabled)) {
+        n = wawo_uring_enable(&b->ring);
+        if (n != 0)
+            return n;
+    }
+    if (wawo_unlikely(!b->watching))
+        watch_wakes(b);
+    wawo_writer_turn(&b->writer);
+    n = ask_and_take(b, done, max, timeout_ns);
+    if (n == 0 && b->changed != NULL) /* requests that followed from the answers: mostly they are answered at once */
+        n = ask_and_take(b, done, max, 0);
+    return n;
+}
+
+static void uring_wake(struct wawo_backend *b)
+{
+    wawo_wakefd_signal(&b->wakefd);
+}
+
+/* What has come and was not handed up is somebody's: whose, is not worth the search. */
+static bool uring_unread(struct wawo_backend *b, const struct wawo_sock *s)
+{
+    return wawo_uring_answer(&b->ring) != NULL || wawo_os_unread(s->fd) > 0;
+}
+
+static int64_t uring_clock(struct wawo_backend *b)
+{
+    (void)b;
+    return wawo_os_now_ns();
+}
+
+const struct wawo_backend_ops wawo_backend_uring = {.name = "uring",
+                                                    .probe = uring_probe,
+                                                    .open = uring_open,
+                                                    .close = uring_close,
+                                                    .attach = uring_attach,
+                                                    .detach = uring_detach,
+                                                    .release = uring_release,
+                                                    .accept_start = uring_accept_start,
+                                                    .accept_stop = uring_accept_stop,
+                                                    .connect = uring_connect,
+                                                    .recv_start = uring_recv_start,
+                                                    .recv_stop = uring_recv_stop,
+                                                    .send = uring_send,
+                                                    .shutdown = uring_shutdown,
+                                                    .wait = uring_wait,
+                                                    .wake = uring_wake,
+                                                    .unread = uring_unread,
+                                                    .clock = uring_clock,
+                                                    .on_request = true};
