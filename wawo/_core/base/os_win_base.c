@@ -2,6 +2,7 @@
 #include "os_win.h"
 
 #include "alloc.h"
+#include "atomic.h"
 #include "os.h"
 
 #include <bcrypt.h>
@@ -40,13 +41,14 @@ const char *wawo_os_error_text(int error)
 
 int64_t wawo_os_now_ns(void)
 {
-    static int64_t frequency; /* the same whoever writes it */
-    int64_t per_second = frequency;
+    static wawo_i64 frequency; /* atomic; the same whoever writes it */
+    int64_t per_second = wawo_load_relaxed(&frequency);
     LARGE_INTEGER count;
 
     if (wawo_unlikely(per_second == 0)) {
         (void)QueryPerformanceFrequency(&count);
-        frequency = per_second = count.QuadPart;
+        per_second = count.QuadPart;
+        wawo_store_relaxed(&frequency, per_second);
     }
     (void)QueryPerformanceCounter(&count);
     return count.QuadPart / per_second * WAWO_SEC + count.QuadPart % per_second * WAWO_SEC / per_second;

@@ -355,7 +355,7 @@ static int serve_recv(struct wawo_backend *b, struct wawo_sock *s, int result, s
 /* Posts what is missing on one sock; 1 if it made an event. */
 static int apply(struct wawo_backend *b, struct wawo_sock *s, struct wawo_done *d)
 {
-    enum wawo_done_kind kind = WAWO_DONE_RECV;
+    enum wawo_done_kind kind = s->orders & IOCP_ACCEPT ? WAWO_DONE_ACCEPTED : WAWO_DONE_RECV;
     int err = 0;
 
     if (s->flags & IOCP_GONE) {
@@ -375,7 +375,6 @@ static int apply(struct wawo_backend *b, struct wawo_sock *s, struct wawo_done *
         err = WAWO_EINVAL;
     } else if (s->orders & IOCP_ACCEPT) {
         err = wawo_iocp_accept_post(b, s);
-        kind = WAWO_DONE_ACCEPTED;
     } else if (!(s->flags & IOCP_RECEIVING)) {
         err = post_recv(b, s);
     }
@@ -491,7 +490,8 @@ static int iocp_wait(struct wawo_backend *b, struct wawo_done *done, int max, in
 
 static void iocp_wake(struct wawo_backend *b)
 {
-    (void)PostQueuedCompletionStatus(b->port, 0, WAKE, NULL);
+    while (!PostQueuedCompletionStatus(b->port, 0, WAKE, NULL)) /* no memory: it must not be lost */
+        wawo_thread_yield();
 }
 
 static bool iocp_unread(struct wawo_backend *b, const struct wawo_sock *s)

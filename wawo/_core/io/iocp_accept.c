@@ -5,16 +5,13 @@
  *   data it answers as soon as there is a connection.
  * - A connection that waits in the backlog is given to whatever AcceptEx is posted. One that is cancelled may have been
  *   answered before.
+ * - A connection that is reset before it is accepted may never be told of, or as an error.
  * - ConnectEx wants a bound socket; shutdown and getpeername want SO_UPDATE_CONNECT_CONTEXT.
- * - A refused connect is tried again for about two seconds by Windows itself, even on loopback, unless told otherwise. */
+ * - A refused connect is tried again by Windows itself for a second or two, on loopback too. */
 #include "iocp.h"
 
 #include "../base/alloc.h"
 #include "../base/check.h"
-
-#ifndef SIO_TCP_INITIAL_RTO
-#define SIO_TCP_INITIAL_RTO _WSAIOW(IOC_VENDOR, 17)
-#endif
 
 enum { ACCEPTS = 16 }; /* posted for one listener: more wait in its backlog */
 _Static_assert((int)ACCEPTS <= (int)WAWO_ACCEPT_BURST, "all of them may be answered in one wait, after a stop too");
@@ -24,12 +21,6 @@ struct accepting {
     struct wawo_iocp_op op;
     int fd;
     char addresses[2 * ADDRESS];
-};
-
-/* What SIO_TCP_INITIAL_RTO takes; not every header has it. */
-struct initial_rto {
-    USHORT rtt;
-    UCHAR retransmissions;
 };
 
 void wawo_iocp_accept_start(struct wawo_backend *b, struct wawo_sock *s)
@@ -145,17 +136,6 @@ int wawo_iocp_accepted(struct wawo_backend *b, struct wawo_sock *s, struct wawo_
 
 /* ---- connect ---- */
 
-/* A refusal is an answer: no more than one SYN to this machine. */
-static void fail_fast(SOCKET s, const struct wawo_addr *to)
-{
-    static const uint8_t loopback6[16] = {[15] = 1};
-    struct initial_rto rto = {.rtt = UINT16_MAX, .retransmissions = UINT8_MAX - 1}; /* as it was; none */
-    DWORD n;
-
-    if (to->family == WAWO_AF_INET ? to->ip[0] == 127 : memcmp(to->ip, loopback6, sizeof loopback6) == 0)
-        (void)WSAIoctl(s, SIO_TCP_INITIAL_RTO, &rto, sizeof rto, NULL, 0, &n, NULL, NULL);
-}
-
 static int post_connect(struct wawo_backend *b, struct wawo_sock *s, const struct wawo_addr *to, OVERLAPPED *ov)
 {
     struct wawo_addr any = {.family = to->family}, bound;
@@ -171,7 +151,6 @@ static int post_connect(struct wawo_backend *b, struct wawo_sock *s, const struc
         err = wawo_os_bind_source(s->fd, &any);
     if (err != 0 && err != WAWO_EINVAL) /* it is bound, to a port that is chosen later */
         return err;
-    fail_fast(wawo_os_handle(s->fd), to);
     if (b->calls.connect(wawo_os_handle(s->fd), (struct sockaddr *)&u, len, NULL, 0, NULL, ov))
         return 0;
     error = (DWORD)WSAGetLastError();

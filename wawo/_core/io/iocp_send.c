@@ -18,6 +18,12 @@ enum {
     FILE_FIRST = 256 * 1024, /* of a file, when it is sent */
 };
 
+/* What is sent on was connected: if it is not any more, it was reset. */
+static int code_of(int err)
+{
+    return err == WAWO_ECLOSED ? WAWO_ERESET : err;
+}
+
 static DWORD vector(const struct wawo_sock *s, WSABUF *out, size_t most, size_t *bytes)
 {
     struct wawo_iov iov[WAWO_IOV_MAX];
@@ -44,7 +50,7 @@ static ptrdiff_t write_out(struct wawo_backend *b, struct wawo_sock *s)
         count = vector(s, bufs, CALL_BYTES, &asked);
         if (WSASend(wawo_os_handle(s->fd), bufs, count, &n, 0, NULL, NULL) != 0) {
             err = wawo_os_code((DWORD)WSAGetLastError());
-            return err == WAWO_AGAIN ? (ptrdiff_t)total : err;
+            return err == WAWO_AGAIN ? (ptrdiff_t)total : code_of(err);
         }
         wawo_ring_consume(&s->out, b->heap, n); /* 0: only loans of no bytes */
         total += n;
@@ -79,7 +85,7 @@ static int post(struct wawo_backend *b, struct wawo_sock *s, struct wawo_iocp_op
     }
     error = ok ? 0 : (DWORD)WSAGetLastError();
     if (error != 0 && error != WSA_IO_PENDING)
-        return wawo_os_code(error);
+        return code_of(wawo_os_code(error));
     s->flags |= IOCP_SENDING;
     return 0;
 }
@@ -132,12 +138,12 @@ void wawo_iocp_sent(struct wawo_backend *b, struct wawo_sock *s, struct wawo_ioc
                     struct wawo_done *d)
 {
     size_t before = s->out.bytes;
-    int err = wawo_iocp_result(s, op);
+    int err = code_of(wawo_iocp_result(s, op));
     ptrdiff_t n = 0;
 
     s->flags &= IOCP_FLAGS ^ IOCP_SENDING;
-    if (err == WAWO_EIO || (err == 0 && book(b, s, op, len) != 0))
-        err = WAWO_EIO;
+    if (err == 0)
+        err = book(b, s, op, len);
     if (err == 0)
         n = write_out(b, s);
     if (n < 0)
