@@ -34,8 +34,9 @@ SIM = TESTS / "sim"
 FUZZ = Path("tests/fuzz")
 KQUEUE = TESTS / "support" / "kqueue"
 
-# Tests of what only POSIX systems have, beside those whose names say it.
+# Tests of what only POSIX systems have, or only Linux, beside those whose names say it.
 POSIX_ONLY = [TESTS / "io" / "test_poller.c"]
+LINUX_ONLY = [TESTS / "io" / "test_backend_uring.c"]
 
 STRICT = [
     "-std=c11",
@@ -150,6 +151,8 @@ def find_compiler(wanted: str | None) -> str:
 
 def is_for(source: Path, platform: str) -> bool:
     """Whether a file of the tests is for that system: a name may end as those of `base/os_*` do."""
+    if source in LINUX_ONLY:
+        return platform == "linux"
     if source.stem.endswith(("_posix", "_win")) or source in POSIX_ONLY:
         return source.stem.endswith("_win") == (platform == "win32")
     return True
