@@ -5,7 +5,8 @@
     python tests/c/build.py --cpu aarch64 [FILTER...]  for another CPU, with ziglang and qemu-user-static
     python tests/c/build.py --target x86_64-windows [--cc zig] [FILTER...]   for another system: with mingw-w64 and Wine
     python tests/c/build.py --mode sim [-v] -- [--first SEED] [--count SEEDS]
-    python tests/c/build.py --mode kqueue [FILTER...]  the poller of macOS and BSD over a look-alike of its kernel interface
+    python tests/c/build.py --target aarch64-macos     the same for macOS or a BSD: with ziglang, only built
+    python tests/c/build.py --mode kqueue [FILTER...]  the poller of macOS and BSD over a look-alike of kqueue
 
 The simulation over a fake kernel: tests/c/sim/sim.h. The look-alike: tests/c/support/kqueue/sys/event.h.
 Objects stay in build/c/<mode>/; what did not change is not compiled again. Needs only the standard library.
@@ -22,7 +23,7 @@ import runpy
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -117,10 +118,10 @@ WINE_UNABLE = TESTS / "wine.txt"
 class Target(NamedTuple):
     platform: str  # as the manifest has it
     flags: list[str]  # of zig cc
-    compiler: str  # that is used unless --cc names another; flags of its own
-    compiler_flags: list[str]
-    runner: list[str]
-    unable: Path
+    compiler: str = "zig"  # that is used unless --cc names another; flags of its own
+    compiler_flags: Sequence[str] = ()
+    runner: Sequence[str] = ()  # none: nothing here can run it
+    unable: Path | None = None
 
 
 TARGETS = {
@@ -132,6 +133,10 @@ TARGETS = {
         ["ci/wine", "run"],
         WINE_UNABLE,
     ),
+    "aarch64-macos": Target("darwin", ["-target", "aarch64-macos.11.0"]),
+    "x86_64-macos": Target("darwin", ["-target", "x86_64-macos.11.0"]),
+    "x86_64-freebsd": Target("freebsd", ["-target", "x86_64-freebsd"]),
+    "x86_64-openbsd": Target("openbsd", ["-target", "x86_64-openbsd"]),
 }
 
 
@@ -151,7 +156,7 @@ def find_compiler(wanted: str | None) -> str:
 
 def is_for(source: Path, platform: str) -> bool:
     """Whether a file of the tests is for that system: a name may end as those of `base/os_*` do."""
-    if source in LINUX_ONLY:
+    if source in LINUX_ONLY or source.stem.endswith("_linux"):
         return platform == "linux"
     if source.stem.endswith(("_posix", "_win")) or source in POSIX_ONLY:
         return source.stem.endswith("_win") == (platform == "win32")
@@ -280,12 +285,13 @@ def run_on_cpu(cpu: str, filters: list[str], *, build_only: bool) -> int:
 def run_on_target(name: str, wanted: str | None, filters: list[str], *, build_only: bool) -> int:
     target = TARGETS[name]
     flags = ["-O1", "-DWAWO_DEBUG"]
-    if wanted == "zig":
+    if (wanted or target.compiler) == "zig":
         program = build([find_zig(), "cc", *target.flags], f"{name}-zig", flags, target.platform)
     else:
         compiler = find_compiler(wanted or target.compiler)
         program = build([compiler], name, [*flags, *target.compiler_flags], target.platform)
-    if build_only:
+    if build_only or target.unable is None:
+        print(f"{name}: built {program}")
         return 0
     command = [*target.runner, str(program)]
     return subprocess.run([*command, *unable(target.unable, command), *filters]).returncode
@@ -305,7 +311,7 @@ def main() -> int:
     parser.add_argument("--mode", choices=MODES, default="debug")
     parser.add_argument("--strict", action="store_true", help="compile every file for its warnings, run nothing")
     parser.add_argument("--cpu", choices=CPUS, help="compile with zig for that CPU, run it under qemu")
-    parser.add_argument("--target", choices=TARGETS, help="compile for that system, run it under Wine")
+    parser.add_argument("--target", choices=TARGETS, help="compile for that system; run it under Wine if it is Windows")
     parser.add_argument("--cc", default=os.environ.get("CC"), help="the compiler (gcc, clang or cc)")
     parser.add_argument("--build-only", action="store_true", help="compile and link, run nothing")
     parser.add_argument("-l", "--list", action="store_true", help="list the tests")

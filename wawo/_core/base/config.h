@@ -79,7 +79,7 @@ typedef __declspec(align(8)) int64_t wawo_i64;
 __declspec(dllimport) unsigned long __stdcall GetCurrentThreadId(void);
 #define wawo_thread_self() ((uintptr_t)GetCurrentThreadId())
 #elif defined(__has_builtin)
-#if __has_builtin(__builtin_thread_pointer) && defined(__x86_64__)
+#if __has_builtin(__builtin_thread_pointer) && defined(__x86_64__) && !defined(__APPLE__)
 #define wawo_thread_self() ((uintptr_t)__builtin_thread_pointer())
 #endif
 #endif
