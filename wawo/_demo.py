@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import subprocess
@@ -26,6 +27,7 @@ _WARMUP_SECONDS = 0.5
 _START_SECONDS = 20.0
 _SERVER = "import sys; sys.path.insert(0, sys.argv[1]); from wawo import _demo; _demo.serve(int(sys.argv[2]))"
 _HOST = "127.0.0.1"
+_OPEN_MAX = 10_240  # macOS takes no more, though it says that there is no limit
 
 
 def serve(core: int) -> None:
@@ -243,7 +245,10 @@ def _allow_files() -> None:
     except ImportError:  # not a POSIX system
         return
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    for soft in (hard, _OPEN_MAX):
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+            return
 
 
 def _pin(core: int) -> None:

@@ -17,10 +17,14 @@ from .options import Options, check_integer
 
 UNIX = "unix:"
 
-_UNIX_MAX = 107  # bytes: struct sockaddr_un has 108, the last one is a NUL
+# Bytes: struct sockaddr_un has 108, or 104 on macOS and the BSDs, of which the last one is a NUL.
+_UNIX_MAX = 107 if sys.platform in ("linux", "win32") else 103
 _JUST_BOUND_SECONDS = 0.05  # a socket that is bound and about to listen refuses as a dead one does
 _LOCK_SECONDS = 1.0
 _KEEPALIVE_PROBES = 5
+# FreeBSD spreads the peers only with an option of its own, which not every Python names.
+_REUSE_PORT = 0x10000 if sys.platform.startswith("freebsd") else getattr(socket, "SO_REUSEPORT", -1)
+_KEEPALIVE_IDLE = "TCP_KEEPALIVE" if sys.platform == "darwin" else "TCP_KEEPIDLE"
 _AF_UNIX: int = getattr(socket, "AF_UNIX", -1)  # -1: Python has none of these here
 _NO_IPV6 = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOSUPPORT)
 _ANY_IPV4 = "0.0.0.0"
@@ -216,7 +220,7 @@ def _configure(sock: socket.socket, host: str, options: Options) -> None:
     if options.reuse_port:
         if not hasattr(socket, "SO_REUSEPORT"):
             raise OSError(errno.EOPNOTSUPP, "reuse_port: this system has no SO_REUSEPORT")
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        sock.setsockopt(socket.SOL_SOCKET, _REUSE_PORT, 1)
     if sock.family == socket.AF_INET6:
         both = host == "::" and options.dual_stack
         sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, not both)
@@ -234,7 +238,7 @@ def tune(sock: socket.socket, options: Options) -> None:
         if sys.platform == "win32":  # in each Windows, the options below in later ones; milliseconds
             sock.ioctl(socket.SIO_KEEPALIVE_VALS, (1, idle * 1000, interval * 1000))
             return
-        for name, value in (("TCP_KEEPIDLE", idle), ("TCP_KEEPINTVL", interval), ("TCP_KEEPCNT", _KEEPALIVE_PROBES)):
+        for name, value in ((_KEEPALIVE_IDLE, idle), ("TCP_KEEPINTVL", interval), ("TCP_KEEPCNT", _KEEPALIVE_PROBES)):
             if hasattr(socket, name):
                 sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 

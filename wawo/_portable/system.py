@@ -41,7 +41,8 @@ UNDER_WAY = frozenset(
 _SO_NOSIGPIPE = 0x1022 if sys.platform == "darwin" else None
 _BIND_NO_PORT = getattr(socket, "IP_BIND_ADDRESS_NO_PORT", 24 if sys.platform.startswith("linux") else None)
 _KEEPALIVE_PROBES = 5
-_UNIX_MAX = 107
+_UNIX_MAX = 107 if sys.platform in ("linux", "win32") else 103
+_KEEPALIVE_IDLE = "TCP_KEEPALIVE" if sys.platform == "darwin" else "TCP_KEEPIDLE"
 _LINGER_HARD = struct.pack("HH" if os.name == "nt" else "ii", 1, 0)
 _TRANSIENT = frozenset(
     getattr(errno, name)
@@ -92,7 +93,7 @@ def tune_tcp(sock: socket.socket, no_delay: bool, keepalive: tuple[int, int] | N
     if sys.platform == "win32":  # in each Windows, the options below in later ones; milliseconds
         sock.ioctl(socket.SIO_KEEPALIVE_VALS, (1, idle * 1000, interval * 1000))
         return
-    for name, value in (("TCP_KEEPIDLE", idle), ("TCP_KEEPINTVL", interval), ("TCP_KEEPCNT", _KEEPALIVE_PROBES)):
+    for name, value in ((_KEEPALIVE_IDLE, idle), ("TCP_KEEPINTVL", interval), ("TCP_KEEPCNT", _KEEPALIVE_PROBES)):
         if hasattr(socket, name):
             sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
