@@ -222,9 +222,10 @@ def tree() -> str:
     return "pure" if not wants_extension() else f"{mode()}-windows" if WINDOWS_PYTHON else mode()
 
 
-setup(
-    ext_modules=[native()] if wants_extension() else [],
-    cmdclass={"build": Build, "build_ext": BuildNative, "bdist_wheel": Wheel},
-    # One tree for each mode: an object compiled for another one must not be linked by mistake.
-    options={"build": {"build_base": f"build/py-{tree()}"}},
-)
+if __name__ == "__main__":  # ci/extension.py takes its directives from here
+    setup(
+        ext_modules=[native()] if wants_extension() else [],
+        cmdclass={"build": Build, "build_ext": BuildNative, "bdist_wheel": Wheel},
+        # One tree for each mode: an object compiled for another one must not be linked by mistake.
+        options={"build": {"build_base": f"build/py-{tree()}"}},
+    )
