@@ -11,6 +11,8 @@ A script is written so that what it must lead to does not hang on how fast someb
 * Where peers wait and their addresses are counted, connections end one by one: whose place becomes free first says who
   of those that wait is turned away.
 * No time limit is met (PATIENT).
+* On unix sockets everybody reads, and nobody resets. Peers have no addresses there, so nobody waits or is turned away,
+  and they are known by the order in which they come.
 * A peer resets, or closes for good, only connections of which the engine has read all and that it has accepted: what
   meets a reset is a race.
 """
@@ -39,6 +41,7 @@ CUTTING = (
 STREAMING = ("raw", "pull", "words")
 SMALL_MESSAGES = ("fixed",)
 PATIENT = {"close_timeout": 80.0, "connect_timeout": 80.0}
+NOT_UNIX = {"max_connections", "max_connections_per_address", "proxy_protocol"}
 MAX_PENDING = (1 << 20) + (1 << 18)  # one large message and what is little, but not two, nor one behind a rest of one
 
 # What a message asks of the listener; see reactions.py.
@@ -92,10 +95,12 @@ class _Maker:
         self.framing = chance.choice(CUTTING + STREAMING * 2)
         self.cuts = self.framing in CUTTING
         options = self.options = self._options()
+        self.unix = not options.keys() & NOT_UNIX and chance.random() < 0.15
         self.callbacks = self._callbacks()
         self.large = options["high_water"] < 1 << 20 and self.framing not in SMALL_MESSAGES
         script = {
             "role": role,
+            "transport": "unix" if self.unix else "tcp",
             "framing": self.framing,
             "options": options,
             "callbacks": self.callbacks,
@@ -117,6 +122,8 @@ class _Maker:
         if chance.random() < 0.3:
             options["max_connections"] = chance.randint(1, 3)
             options["on_full"] = chance.choice(("wait", "close"))
+        if chance.random() < 0.2:
+            options["idle_timeout"] = 80.0
         for name, part in (("view", 0.3), ("auto_pause", 0.6)):  # no_delay stays: without it the system waits 40 ms
             options[name] = chance.random() < part
         if self.role == "server" and chance.random() < 0.1:
@@ -129,10 +136,10 @@ class _Maker:
         """Which are defined, and what they do beside being noted."""
         chance = self.chance
         found = {"OnReceive": "react", "OnClose": chance.choice(("note", "note", "send", "raise"))}
-        if chance.random() < 0.9:
-            found["OnOpen"] = chance.choice(OPENING)
+        if self.unix or chance.random() < 0.9:  # which tells them apart
+            found["OnOpen"] = self._gentle(chance.choice(OPENING))
         if chance.random() < 0.6:
-            found["OnHandShake"] = chance.choice(OPENING)
+            found["OnHandShake"] = self._gentle(chance.choice(OPENING))
         if chance.random() < 0.3:
             found["OnSend"] = "note"
         if chance.random() < 0.7:
@@ -140,6 +147,10 @@ class _Maker:
         if chance.random() < 0.8:
             found["OnException"] = "note"
         return found
+
+    def _gentle(self, what: str) -> str:
+        """A reset is no more than a close on a unix socket: nobody could tell what it destroyed."""
+        return {"abort": "close", "A": "C"}.get(what, what) if self.unix else what
 
     # ---- steps ----
 
@@ -176,14 +187,14 @@ class _Maker:
         for _ in range(count):
             command = chance.choice(HARMLESS)
             if chance.random() < 0.12:
-                command = chance.choice(ENDING)
+                command = self._gentle(chance.choice(ENDING))
             elif chance.random() < 0.08:
                 command = "P"
             elif self.large and chance.random() < 0.15:
                 command = "L"
             elif peer.reads and self.large and chance.random() < 0.06:
                 command = "U"
-            if command in "HM" and self.large:  # flush and broadcast behind it ask what the system has taken of it
+            if command in "HM" and (self.large or self.unix):  # flush and broadcast behind it ask what was taken of it
                 command = "E"
             found.append((command, chance.choice((1, 2, 5, 20, 100, 1000))))
             peer.paused |= command in "PY"
@@ -222,6 +233,8 @@ class _Maker:
         return peer.reads and not peer.paused and self.options.get("on_full") != "wait"
 
     def _stop_reading(self, number: int, peer: _Peer) -> None:
+        if self.unix:
+            return  # what the system takes there is neither much nor little
         self.steps.append(["stop_reading", number])
         peer.reads = False
 
@@ -230,7 +243,7 @@ class _Maker:
         peer.reads = True
 
     def _outside(self, number: int, peer: _Peer) -> None:
-        name = self.chance.choice(OUTSIDE)
+        name = self._gentle(self.chance.choice(OUTSIDE))
         self.steps.append(["outside", number, name, self.chance.randint(0, 3)])
         if name == "pause":
             peer.paused = True

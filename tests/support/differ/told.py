@@ -20,6 +20,7 @@ class Told:
         self.step = 0
         self.count = 0
         self.told: dict[str, list[list[Any]]] = {}
+        self.unix = script["transport"] == "unix"
         self.conns: dict[str, wawo.Connection] = {}
         self.taken: dict[str, int] = {}
         self.reactions = Reactions(self.shape, script["callbacks"], self.log, folder)
@@ -33,7 +34,9 @@ class Told:
         self.told.setdefault(key, []).append([self.step, *values])
 
     def _key(self, conn: wawo.Connection) -> str:
-        """Connections are known by the address of their peer, or by what was given to connect()."""
+        """Connections are known by the address of their peer, by what was given to connect(), or by their order."""
+        if self.unix and conn.extra is None:
+            conn.extra = f"peer {len(self.conns)}"
         if conn.extra is not None:
             return str(conn.extra)
         address = conn.remote_address

@@ -8,6 +8,7 @@ the peers nor in the log and the counters, the step is over.
 
 from __future__ import annotations
 
+import os
 import socket
 import termios
 import threading
@@ -35,6 +36,7 @@ class World(Told):
         self.doors: list[socket.socket] = []
         self.dials = 0
         self._lost = (0, 0)
+        self._door = f"wawo-{os.getpid()}"
         self._one_by_one = waits_by_address(script["options"])
         kind = wawo.TcpServer if script["role"] == "server" else wawo.TcpAgent
         self.component: Any = kind(self.listener(), framing=self.shape.framing, io=pool, **script["options"])
@@ -45,7 +47,7 @@ class World(Told):
     def run(self) -> dict[str, Any]:
         try:
             if self.script["role"] == "server":
-                self.component.start("127.0.0.1", 0)
+                self.component.start(*((f"unix:@{self._door}",) if self.unix else ("127.0.0.1", 0)))
             else:
                 self.component.start()
             for number, (name, *arguments) in enumerate(self.script["steps"]):
@@ -82,6 +84,8 @@ class World(Told):
             conn = self._conn(number)
             if conn is not None and conn.pending and peer.reads and not peer.end:
                 return True
+            if self.unix:
+                continue  # what is sent is there at once
             if conn is not None and conn.connected and not peer.end and ask(peer.sock, termios.TIOCOUTQ):
                 return True
         if not all(peer.reads for peer in self.peers):
@@ -126,7 +130,7 @@ class World(Told):
         return self.conns.get(self._name(number)) if number < len(self.peers) else None
 
     def _name(self, number: int) -> str:
-        return f"peer {number}" if self.script["role"] == "agent" else self.peers[number].name
+        return f"peer {number}" if self.unix or self.script["role"] == "agent" else self.peers[number].name
 
     # ---- steps ----
 
@@ -138,7 +142,8 @@ class World(Told):
             self._dial_in()
         peer = self.peers[-1]
         if peer.sock.fileno() >= 0:
-            peer.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if not self.unix:
+                peer.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             peer.sock.setblocking(False)
         if header and not peer.end:
             data = peer.header(header, len(self.peers))
@@ -150,6 +155,10 @@ class World(Told):
 
     def _dial_in(self) -> None:
         """Each from an address of its own, for a port may soon be taken again; where they count, three share one."""
+        if self.unix:
+            self.peers.append(Peer(socket.socket(socket.AF_UNIX)))
+            self.peers[-1].sock.connect(f"\0{self._door}")
+            return
         sock = peer_socket()
         number = len(self.peers) + 1
         if "max_connections_per_address" in self.script["options"]:
@@ -163,13 +172,14 @@ class World(Told):
             self.peers[-1].end = "reset"
 
     def _dial_open(self, number: int) -> None:
-        door = peer_socket()
-        door.bind(("127.0.0.1", 0))
+        door = socket.socket(socket.AF_UNIX) if self.unix else peer_socket()
+        door.bind("" if self.unix else ("127.0.0.1", 0))
         door.listen()
         self.doors.append(door)
         door.settimeout(DEADLINE_S)
         key = f"peer {number}"
-        answer = attempt(self.component.connect, *door.getsockname(), extra=key)
+        where = (f"unix:@{door.getsockname()[1:].decode()}",) if self.unix else door.getsockname()
+        answer = attempt(self.component.connect, *where, extra=key)
         if isinstance(answer, str):
             self.log(key, "refused", answer)
             self.peers.append(Peer(socket.socket()))
