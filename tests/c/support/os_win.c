@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <winternl.h>
 
 /* ---- children ---- */
 
@@ -290,21 +291,43 @@ void os_allow_all_fds(void)
 {
 }
 
-/* Wine says 0. There the numbers are tried: the lowest that is free is taken first. */
+/* Whether it is what wawo could forget. Of other kinds the libraries of the system make some when they need them first. */
+static bool is_ours(HANDLE handle)
+{
+    static const wchar_t *const kinds[] = {L"File", L"IoCompletion", L"Thread"};
+    static NTSTATUS(NTAPI * query)(HANDLE, OBJECT_INFORMATION_CLASS, void *, ULONG, ULONG *);
+    struct {
+        PUBLIC_OBJECT_TYPE_INFORMATION type;
+        wchar_t name[200];
+    } info = {.name = {0}};
+    FARPROC found;
+    size_t i;
+
+    if (query == NULL) {
+        found = GetProcAddress(GetModuleHandleA("ntdll.dll"), "NtQueryObject");
+        ASSERT_TRUE(found != NULL);
+        memcpy(&query, &found, sizeof query);
+    }
+    ASSERT_EQ(query(handle, ObjectTypeInformation, &info, sizeof info, NULL), 0);
+    for (i = 0; i < sizeof kinds / sizeof *kinds; i++)
+        if (wcscmp(info.type.TypeName.Buffer, kinds[i]) == 0)
+            return true;
+    return false;
+}
+
+/* Every number is tried: the lowest that is free is taken first. */
 unsigned os_open_fds(void)
 {
     enum { GAP = 4 * 256 };
     intptr_t number, last = 0;
-    DWORD n = 0, flags;
+    unsigned n = 0;
+    DWORD flags;
 
-    ASSERT_TRUE(GetProcessHandleCount(GetCurrentProcess(), &n));
-    if (n > 0)
-        return n;
     for (number = 4; number < last + GAP; number += 4) {
         if (!GetHandleInformation((HANDLE)number, &flags))
             continue;
         last = number;
-        n++;
+        n += is_ours((HANDLE)number);
     }
     return n;
 }
