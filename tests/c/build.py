@@ -294,7 +294,8 @@ def run_on_target(name: str, wanted: str | None, filters: list[str], *, build_on
         print(f"{name}: built {program}")
         return 0
     command = [*target.runner, str(program)]
-    return subprocess.run([*command, *unable(target.unable, command), *filters]).returncode
+    options = unable(target.unable, command)
+    return subprocess.run([*command, *options, *filters], env={**EMULATED, **os.environ}).returncode
 
 
 def prefix(mode: str) -> list[str]:

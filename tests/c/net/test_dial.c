@@ -210,7 +210,7 @@ TEST_EACH_BACKEND(local_address_is_bound, backend)
     ASSERT_EQ(wawo_endpoint_connect(agent.endpoint, "127.0.0.1", port, "not an address", 0, 0, nothing_made, NULL),
               WAWO_EINVAL);
     ASSERT_EQ(wawo_endpoint_connect(agent.endpoint, "127.0.0.1", port, "unix:/x", 0, 0, nothing_made, NULL),
-              WAWO_EINVAL);
+              os_has_unix() ? WAWO_EINVAL : WAWO_ENOTSUP);
     kit_close(fd);
     kit_close(listener);
     party_close(&s, &agent);
@@ -255,7 +255,7 @@ static void unix_failure(const char *backend, const char *host, int error)
 
     agent_open(&s, &agent, backend);
     ASSERT_EQ(party_dial(&agent, host, 0, 0, NULL), 0);
-    expect_failure(&agent, error);
+    expect_failure(&agent, os_has_unix() ? error : ENOTSUP);
     party_close(&s, &agent);
 }
 

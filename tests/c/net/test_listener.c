@@ -405,7 +405,8 @@ TEST_EACH_BACKEND(a_broken_listener_does_not_spin, backend)
     ASSERT_EQ(wawo_endpoint_listen(server.endpoint, fd, -1), 0);
     i = kit_connect(server.port);
     party_wait(&server, WAWO_ON_ACCEPT, 1);
-    os_shutdown_read(fd); /* accept now says EINVAL, and the poller says readable */
+    if (!os_break_listener(fd))
+        SKIP("a listening socket cannot be broken here");
     kit_close(i);
     party_wait(&server, WAWO_ON_CLOSE, 1);
     wawo_engine_stats(s.threads, 0, &st);

@@ -264,6 +264,7 @@ TEST(load_of_a_server_that_stops_answering)
     o.depth = 1;
     o.connections = 1;
     o.warmup_ns = 0;
+    o.measure_ns = WAWO_SEC;
     o.patience_ns = 50 * WAWO_MSEC;
     ASSERT_EQ(wawo_load_run(&o, &r), WAWO_ETIMEDOUT);
     ASSERT_EQ(r.errors, 1u);

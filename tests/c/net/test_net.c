@@ -376,6 +376,7 @@ TEST_EACH_BACKEND(ends_unheard_while_the_batch_waits, backend)
     for (i = 1; i <= 50; i++) {
         KIT_UNTIL(wawo_baton_try());
         fd = kit_connect(server.port);
+        KIT_UNTIL((wawo_endpoint_stats(server.endpoint, &st), st.accepts) == (uint64_t)i);
         kit_write(fd, "x", 1);
         kit_reset(fd);
         KIT_UNTIL((wawo_endpoint_stats(server.endpoint, &st), st.closed) == (uint64_t)i);

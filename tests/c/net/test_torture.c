@@ -49,7 +49,7 @@ static int send_file(struct wawo_share *s)
 
     parts[1].file = wawo_file_new(fd, 0, IN_FILE);
     if (parts[1].file == NULL) {
-        kit_close(fd);
+        wawo_os_file_close(fd);
         return WAWO_ENOMEM;
     }
     rc = wawo_share_send_parts(s, parts, 2);

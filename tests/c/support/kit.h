@@ -15,6 +15,8 @@ enum { KIT_DEADLINE_S = 10 };
 /* Lets other threads run for a moment; fails the test when `until_ns` has passed. */
 void kit_tick(const char *file, int line, const char *what, int64_t until_ns);
 int64_t kit_deadline(void);
+/* Seconds from now on. */
+int kit_deadline_s(void);
 
 /* Waits until another thread has made `cond` true. */
 #define KIT_UNTIL(cond)                                                                                                \

@@ -69,7 +69,8 @@ bool os_was_reset(int fd);
 /* As wawo_os_recv and wawo_os_send, but a blocking socket does not wait: WAWO_AGAIN. */
 ptrdiff_t os_recv_now(int fd, void *buf, size_t len);
 ptrdiff_t os_send_now(int fd, const void *buf, size_t len);
-void os_shutdown_read(int fd);
+/* Makes every accept fail, and the poller say that there is something to accept; false: there is no way. */
+bool os_break_listener(int fd);
 bool os_has_unix(void);
 void os_pair_unix(int fds[2]);
 /* Whether keepalive is on. */

@@ -146,7 +146,7 @@ struct wawo_done rig_next(struct rig *r, const struct wawo_sock *s, enum wawo_do
     while ((i = first_of(r, s)) == r->count) {
         rig_turn(r, 100 * WAWO_MSEC);
         if (wawo_os_now_ns() > until)
-            FAIL("no event of kind %d within %d s", (int)kind, KIT_DEADLINE_S);
+            FAIL("no event of kind %d within %d s", (int)kind, kit_deadline_s());
     }
     d = take(r, i);
     ASSERT_EQ(d.kind, (int)kind);
