@@ -35,9 +35,8 @@ SIM = TESTS / "sim"
 FUZZ = Path("tests/fuzz")
 KQUEUE = TESTS / "support" / "kqueue"
 
-# Tests of what only POSIX systems have, or only Linux, beside those whose names say it.
+# Tests of what only POSIX systems have, beside those whose names say it.
 POSIX_ONLY = [TESTS / "io" / "test_poller.c"]
-LINUX_ONLY = [TESTS / "io" / "test_backend_uring.c"]
 
 STRICT = [
     "-std=c11",
@@ -154,13 +153,14 @@ def find_compiler(wanted: str | None) -> str:
     raise SystemExit(f"no C compiler: {wanted or 'gcc, clang or cc'} is not on the path; install the package gcc")
 
 
-def is_for(source: Path, platform: str) -> bool:
-    """Whether a file of the tests is for that system: a name may end as those of `base/os_*` do."""
-    if source in LINUX_ONLY or source.stem.endswith("_linux"):
+def is_for(source: Path, platform: str, core: Iterable[Path]) -> bool:
+    """Whether a file of the tests is for that system: what it tests is, or its name ends as those of `base/os_*` do."""
+    if source.stem.endswith("_linux"):
         return platform == "linux"
     if source.stem.endswith(("_posix", "_win")) or source in POSIX_ONLY:
         return source.stem.endswith("_win") == (platform == "win32")
-    return True
+    subject = CORE / source.relative_to(source.parents[1]).with_name(source.name.removeprefix("test_"))
+    return not subject.exists() or not {subject, subject.with_stem(f"{subject.stem}_win")}.isdisjoint(core)
 
 
 def row(table: str, platform: str) -> tuple[str, ...]:
@@ -176,7 +176,7 @@ def sources(mode: str, platform: str = sys.platform) -> list[Path]:
     tests = [*sorted(TESTS.glob("support/*.c")), *sorted(TESTS.rglob("test_*.c")), *sorted(FUZZ.glob("fuzz_*.c"))]
     if mode.startswith("kqueue"):
         tests += [CORE / "io/poller_kqueue.c", *sorted(KQUEUE.glob("*.c"))]
-    return [*core, *(test for test in tests if is_for(test, platform))]
+    return [*core, *(test for test in tests if is_for(test, platform, core))]
 
 
 def wrapped() -> list[str]:
