@@ -171,11 +171,13 @@ def row(table: str, platform: str) -> tuple[str, ...]:
 
 def sources(mode: str, platform: str = sys.platform) -> list[Path]:
     core = [CORE / name for name in row("SOURCES", platform)]
+    if mode.startswith(("sim", "kqueue")):
+        core.append(CORE / "io/poller_kqueue.c")
     if mode == "sim":
-        return [*core, CORE / "io/poller_kqueue.c", *sorted(SIM.glob("*.c"))]
+        return [*core, *sorted(SIM.glob("*.c"))]
     tests = [*sorted(TESTS.glob("support/*.c")), *sorted(TESTS.rglob("test_*.c")), *sorted(FUZZ.glob("fuzz_*.c"))]
     if mode.startswith("kqueue"):
-        tests += [CORE / "io/poller_kqueue.c", *sorted(KQUEUE.glob("*.c"))]
+        tests += sorted(KQUEUE.glob("*.c"))
     return [*core, *(test for test in tests if is_for(test, platform, core))]
 
 
