@@ -275,7 +275,8 @@ static void iocp_recv_stop(struct wawo_backend *b, struct wawo_sock *s)
 static int post_recv(struct wawo_backend *b, struct wawo_sock *s)
 {
     struct wawo_iocp_op *op = wawo_iocp_take(b, s, WAWO_IOCP_RECV);
-    WSABUF none = {0, NULL};
+    static char nothing;
+    WSABUF none = {0, &nothing};
     DWORD flags = 0, error;
 
     if (op == NULL)

@@ -26,9 +26,15 @@ enum wawo_iocp_kind { WAWO_IOCP_RECV, WAWO_IOCP_SEND, WAWO_IOCP_FILE, WAWO_IOCP_
 struct wawo_iocp_op {
     OVERLAPPED ov; /* first: the kernel names the operation by it */
     uint64_t id;   /* whose; may be stale */
-    struct wawo_iocp_op *next; /* due */
-    int32_t kind;  /* enum wawo_iocp_kind */
-    int32_t error; /* due: the answer */
+    union {
+        struct wawo_iocp_op *next; /* a connect that is due */
+        int64_t posted_ns;         /* a send */
+    };
+    int32_t kind; /* enum wawo_iocp_kind */
+    union {
+        int32_t error; /* a connect that is due: the answer */
+        uint32_t most; /* a send: bytes that are posted at most */
+    };
 };
 
 /* What Winsock has no names for. */

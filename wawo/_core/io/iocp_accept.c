@@ -82,12 +82,12 @@ static int post_one(struct wawo_backend *b, struct wawo_sock *s)
 
 int wawo_iocp_accept_post(struct wawo_backend *b, struct wawo_sock *s)
 {
-    int err = 0;
+    int tries, err = 0;
 
-    while (s->aux < ACCEPTS && err == 0) {
+    for (tries = 0; s->aux < ACCEPTS && tries < 2 * ACCEPTS; tries++) {
         err = post_one(b, s);
-        if (err != 0 && wawo_os_accept_transient(err))
-            err = 0; /* that peer gave up before we came: the next one is waiting */
+        if (err != 0 && !wawo_os_accept_transient(err)) /* else that peer gave up before we came */
+            break;
     }
     return s->aux > 0 ? 0 : err;
 }

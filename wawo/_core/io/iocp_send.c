@@ -12,11 +12,16 @@
 #include "../base/check.h"
 
 enum {
-    CALL_BYTES = 128 * 1024,    /* in one call that writes at once */
-    SEND_BYTES = 1024 * 1024,   /* written in one go at most, for fairness */
-    POST_BYTES = 256 * 1024, /* given to the kernel when it is full: what it takes is known no sooner than all is */
-    FILE_FIRST = 256 * 1024, /* of a file, when it is sent */
+    CALL_BYTES = 128 * 1024,  /* in one call that writes at once */
+    SEND_BYTES = 1024 * 1024, /* written in one go at most, for fairness */
+    POST_FIRST = 64 * 1024,   /* posted at first, where the kernel took no more; then as much as goes in FAST_NS */
+    POST_LEAST = 16 * 1024,
+    POST_MOST = 1024 * 1024
 };
+/* What a peer takes is told no sooner than all that was posted is gone: so that must not take long, or one that reads
+ * slowly would look like one that does not. With a file it is also all that is under way to a peer far away. */
+#define FAST_NS (100 * WAWO_MSEC)
+#define SLOW_NS (500 * WAWO_MSEC)
 
 /* What is sent on was connected: if it is not any more, it was reset. */
 static int code_of(int err)
@@ -61,26 +66,28 @@ static ptrdiff_t write_out(struct wawo_backend *b, struct wawo_sock *s)
 }
 
 /* Gives the kernel what it did not take at once, to be answered later: 0 or why not. */
-static int post(struct wawo_backend *b, struct wawo_sock *s, struct wawo_iocp_op *op, size_t file_bytes)
+static int post(struct wawo_backend *b, struct wawo_sock *s, struct wawo_iocp_op *op)
 {
     struct wawo_slice *head = s->out.head;
     struct wawo_file *f = head->owner;
     WSABUF bufs[WAWO_IOV_MAX];
-    DWORD n, error, count;
+    DWORD error, count;
     size_t asked;
     bool ok;
 
     memset(&op->ov, 0, sizeof op->ov);
+    op->posted_ns = wawo_os_now_ns();
     if (head->kind == WAWO_SLICE_FILE) {
         op->kind = WAWO_IOCP_FILE;
         op->ov.Offset = (DWORD)f->offset;
         op->ov.OffsetHigh = (DWORD)(f->offset >> 32);
-        n = f->left < file_bytes ? (DWORD)f->left : (DWORD)file_bytes;
-        ok = b->calls.transmit(wawo_os_handle(s->fd), wawo_os_file_handle(f->fd), n, 0, &op->ov, NULL, 0);
+        asked = wawo_min_size(op->most, b->file_share);
+        asked = f->left < asked ? (size_t)f->left : asked;
+        ok = b->calls.transmit(wawo_os_handle(s->fd), wawo_os_file_handle(f->fd), (DWORD)asked, 0, &op->ov, NULL, 0);
     } else {
         op->kind = WAWO_IOCP_SEND;
         wawo_ring_settle(&s->out, b->heap); /* the wait may be long */
-        count = vector(s, bufs, POST_BYTES, &asked);
+        count = vector(s, bufs, op->most, &asked);
         ok = WSASend(wawo_os_handle(s->fd), bufs, count, NULL, 0, &op->ov, NULL) == 0;
     }
     error = ok ? 0 : (DWORD)WSAGetLastError();
@@ -106,7 +113,8 @@ ptrdiff_t wawo_iocp_send(struct wawo_backend *b, struct wawo_sock *s)
     op = wawo_iocp_take(b, s, WAWO_IOCP_SEND);
     if (op == NULL)
         return WAWO_ENOMEM;
-    err = post(b, s, op, FILE_FIRST);
+    op->most = POST_FIRST;
+    err = post(b, s, op);
     if (err != 0) {
         wawo_iocp_give(b, op);
         return err;
@@ -139,8 +147,13 @@ void wawo_iocp_sent(struct wawo_backend *b, struct wawo_sock *s, struct wawo_ioc
 {
     size_t before = s->out.bytes;
     int err = code_of(wawo_iocp_result(s, op));
+    int64_t took = wawo_os_now_ns() - op->posted_ns;
     ptrdiff_t n = 0;
 
+    if (took < FAST_NS && op->most < POST_MOST)
+        op->most *= 2;
+    else if (took > SLOW_NS && op->most > POST_LEAST)
+        op->most /= 2;
     s->flags &= IOCP_FLAGS ^ IOCP_SENDING;
     if (err == 0)
         err = book(b, s, op, len);
@@ -149,7 +162,7 @@ void wawo_iocp_sent(struct wawo_backend *b, struct wawo_sock *s, struct wawo_ioc
     if (n < 0)
         err = (int)n;
     if (err == 0 && s->out.head != NULL)
-        err = post(b, s, op, b->file_share);
+        err = post(b, s, op);
     if (!(s->flags & IOCP_SENDING))
         wawo_iocp_give(b, op);
     *d = (struct wawo_done){.id = s->id,
