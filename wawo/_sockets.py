@@ -24,6 +24,7 @@ _LOCK_SECONDS = 1.0
 _KEEPALIVE_PROBES = 5
 # FreeBSD spreads the peers only with an option of its own, which not every Python names.
 _REUSE_PORT = 0x10000 if sys.platform.startswith("freebsd") else getattr(socket, "SO_REUSEPORT", -1)
+_SO_NOSIGPIPE = 0x1022 if sys.platform == "darwin" else None
 _KEEPALIVE_IDLE = "TCP_KEEPALIVE" if sys.platform == "darwin" else "TCP_KEEPIDLE"
 _AF_UNIX: int = getattr(socket, "AF_UNIX", -1)  # -1: Python has none of these here
 _NO_IPV6 = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOSUPPORT)
@@ -299,6 +300,8 @@ def lend(sock: socket.socket) -> Callable[[], None]:
     else:
         sock.setblocking(False)
     sock.set_inheritable(False)
+    if _SO_NOSIGPIPE is not None:  # a send cannot say so there; undone or not, Python ignores the signal
+        sock.setsockopt(socket.SOL_SOCKET, _SO_NOSIGPIPE, 1)
     return undo
 
 
