@@ -369,7 +369,7 @@ TEST_EACH_BACKEND(ends_unheard_while_the_batch_waits, backend)
 
     stage_open(&s, backend, 2);
     party_init(&server, &s, WAWO_SERVER);
-    server.mask = 1u << WAWO_ON_RECEIVE | 1u << WAWO_ON_SHUTDOWN;
+    server.mask = 1u << WAWO_ON_ACCEPT | 1u << WAWO_ON_HANDSHAKE | 1u << WAWO_ON_RECEIVE | 1u << WAWO_ON_SHUTDOWN;
     party_start(&server);
     for (i = 1; i <= 50; i++) {
         KIT_UNTIL(wawo_baton_try());

@@ -5,9 +5,10 @@
  * bytes are there, and ends by itself at the end of the stream, with an error, and with ENOBUFS when no buffer is lent.
  * Answers of one ring come in the order in which buffers were filled, hence reads can be packed one behind the other
  * (PBUF_INC, since 6.12). A poll is edge triggered once it is armed, but looks when it is. So is a multishot receive, and
- * where bytes and the end of the stream or a reset come together, the bytes are all that it may tell of: hence one more
- * poll watches each receiving sock for that end. With DEFER_TASKRUN the work
- * of the sockets is done on the loop's thread and nowhere but in its wait, a bounded number of them at a time.
+ * where bytes come together with a reset, or on some kernels with the end of the stream, it tells of the bytes alone.
+ * Hence who has received is looked at once more, a few milliseconds later and many of them in one call. (A poll that
+ * watches each of them for that end was tried: it cost 3 % of the CPU of a small message.) With DEFER_TASKRUN the work of
+ * the sockets is done on the loop's thread and nowhere but in its wait, a bounded number of them at a time.
  *
  * So: receiving is one standing request for each sock and no call. Sending is the ordinary call, for it is answered at
  * once, as the contract has it, and costs the same as a request and its answer (measured); what the kernel does not
@@ -34,20 +35,22 @@ enum {
     FLAG_RESET = 4,    /* close with RST */
     FLAG_ANSWERED = 8, /* connect: the answer in aux is due */
     FLAG_HUNGRY = 16,  /* bytes are there, and no buffer was */
-    FLAG_WATCHED = 32, /* the kernel has the request that tells of the peer's end */
-    FLAG_UNWATCH = 64, /* and was asked to end it */
-    FLAG_ENDED = 128,  /* the peer has closed or reset: whoever reads need not wait */
-    FLAGS = 255
+    FLAG_FRESH = 32,   /* it has received: to be looked at once more */
+    FLAG_ENDED = 64,   /* the peer has closed or reset: whoever reads need not wait */
+    FLAGS = 127
 };
 enum {
     SQ_ENTRIES = 512,
     CQ_ENTRIES = 4096,
     TURN_BYTES = 64 * 1024, /* handed up at most before the floors above get their turn: stays in cache */
-    HUNGRY_TURN = 64        /* those that found no buffer and try again in one turn, at most */
+    HUNGRY_TURN = 64,       /* those that found no buffer and try again in one turn, at most */
+    FRESH = 1024            /* those that are looked at once more, at most */
 };
+#define LOOK_IDLE_NS (5 * WAWO_MSEC)  /* before it sleeps for long, the loop looks once more at those */
+#define LOOK_BUSY_NS (50 * WAWO_MSEC) /* and so often when it does not sleep */
 
 /* What an answer is of: in user_data, where an id has the number of its loop. */
-enum { OF_RECV = 1, OF_POLL, OF_WATCH, OF_RECV_END, OF_POLL_END, OF_WATCH_END, OF_WAKE };
+enum { OF_RECV = 1, OF_POLL, OF_RECV_END, OF_POLL_END, OF_WAKE };
 #define OF_SHIFT WAWO_ID_SLOT_BITS
 #define OF_MASK ((uint64_t)((1u << WAWO_ID_LOOP_BITS) - 1) << OF_SHIFT)
 
@@ -60,6 +63,10 @@ struct wawo_backend {
     bool watching; /* the wake-ups */
     bool receives; /* somebody did: buffers are lent */
     struct wawo_sock *changed, *changed_last; /* oldest first */
+    int64_t looked_ns;
+    unsigned fresh_count;
+    uint64_t fresh[FRESH]; /* ids */
+    struct pollfd looked[FRESH];
 };
 
 static uint64_t tag(uint64_t id, unsigned of)
@@ -200,8 +207,6 @@ static int uring_release(struct wawo_backend *b, struct wawo_sock *s)
         wawo_uring_cancel_now(&b->ring, tag(s->id, OF_RECV));
     if (s->armed & ARM_POLL)
         wawo_uring_cancel_now(&b->ring, tag(s->id, OF_POLL));
-    if (s->flags & FLAG_WATCHED)
-        wawo_uring_cancel_now(&b->ring, tag(s->id, OF_WATCH));
     for (link = &b->changed; *link != NULL; before = *link, link = &before->next)
         if (*link == s) {
             *link = s->next;
@@ -298,20 +303,6 @@ static bool arm_recv(struct wawo_backend *b, struct wawo_sock *s)
     return true;
 }
 
-static bool watch(struct wawo_backend *b, struct wawo_sock *s)
-{
-    struct uring_sqe *e = wawo_uring_request(&b->ring);
-
-    if (e == NULL)
-        return false;
-    e->opcode = URING_OP_POLL_ADD;
-    e->fd = s->fd;
-    e->op_flags = POLLRDHUP; /* and a reset, which is always told */
-    e->user_data = tag(s->id, OF_WATCH);
-    s->flags |= FLAG_WATCHED;
-    return true;
-}
-
 static bool arm_poll(struct wawo_backend *b, struct wawo_sock *s)
 {
     struct uring_sqe *e = wawo_uring_request(&b->ring);
@@ -349,8 +340,6 @@ static bool tell_kernel(struct wawo_backend *b, struct wawo_sock *s)
     if (recv && !(s->armed & ARM_RECV)) {
         if (!arm_recv(b, s))
             return false;
-        if (!(s->flags & (FLAG_WATCHED | FLAG_ENDED)) && s->aux == 0 && !watch(b, s))
-            return false;
     } else if ((s->armed & ~s->want & ARM_RECV) && (!recv || (s->flags & FLAG_ENDED))) {
         if (!disarm(b, s, OF_RECV, OF_RECV_END))
             return false;
@@ -363,11 +352,6 @@ static bool tell_kernel(struct wawo_backend *b, struct wawo_sock *s)
             return false;
         s->want |= ARM_POLL;
     }
-    if ((s->flags & (FLAG_GONE | FLAG_WATCHED | FLAG_UNWATCH)) == (FLAG_GONE | FLAG_WATCHED)) {
-        if (!disarm(b, s, OF_WATCH, OF_WATCH_END))
-            return false;
-        s->flags |= FLAG_UNWATCH;
-    }
     return true;
 }
 
@@ -376,7 +360,7 @@ static int end_gone(struct wawo_sock *s, struct wawo_done *d)
 {
     int fd = s->fd;
 
-    if (s->armed != 0 || (s->flags & (FLAG_WATCHED | FLAG_CHANGED)))
+    if (s->armed != 0 || (s->flags & FLAG_CHANGED))
         return 0;
     s->fd = -1; /* before the close: a fork in between must not close a stranger in the child */
     if (s->flags & FLAG_RESET)
@@ -478,6 +462,10 @@ static int recv_answer(struct wawo_backend *b, const struct uring_cqe *c, struct
         return recv_ended(b, s, c->res, d);
     if (wawo_unlikely(!(s->armed & ARM_RECV)) && (s->orders & ORDER_RECV))
         mark(b, s);
+    if (!(s->flags & FLAG_FRESH) && b->fresh_count < FRESH && !(c->flags & URING_CQE_SOCK_NONEMPTY)) {
+        s->flags |= FLAG_FRESH;
+        b->fresh[b->fresh_count++] = s->id;
+    }
     d->id = s->id;
     d->kind = WAWO_DONE_RECV;
     d->error = 0;
@@ -518,21 +506,6 @@ static int poll_answer(struct wawo_backend *b, const struct uring_cqe *c, struct
     return n;
 }
 
-static int watch_answer(struct wawo_backend *b, const struct uring_cqe *c, struct wawo_done *d)
-{
-    struct wawo_sock *s = sock_of(b, c->user_data);
-
-    if (s == NULL || !(s->flags & FLAG_WATCHED))
-        return 0;
-    s->flags &= FLAGS ^ (FLAG_WATCHED | FLAG_UNWATCH);
-    if (s->flags & FLAG_GONE)
-        return end_gone(s, d);
-    s->flags |= FLAG_ENDED;
-    if (s->armed & ARM_RECV)
-        mark(b, s); /* it may have missed that */
-    return 0;
-}
-
 /* The order to end a request: told only when it failed. */
 static void end_answer(struct wawo_backend *b, const struct uring_cqe *c, unsigned arm)
 {
@@ -541,8 +514,6 @@ static void end_answer(struct wawo_backend *b, const struct uring_cqe *c, unsign
     if (c->res != -EALREADY || s == NULL)
         return; /* it is ending already */
     s->want &= ~arm & 3u;
-    if (arm == 0)
-        s->flags &= FLAGS ^ FLAG_UNWATCH;
     mark(b, s);
 }
 
@@ -553,16 +524,11 @@ static int answer(struct wawo_backend *b, const struct uring_cqe *c, struct wawo
         return recv_answer(b, c, done, bytes);
     case OF_POLL:
         return poll_answer(b, c, done, max);
-    case OF_WATCH:
-        return watch_answer(b, c, done);
     case OF_RECV_END:
         end_answer(b, c, ARM_RECV);
         return 0;
     case OF_POLL_END:
         end_answer(b, c, ARM_POLL);
-        return 0;
-    case OF_WATCH_END:
-        end_answer(b, c, 0);
         return 0;
     default: /* the wake-up */
         b->watching = c->flags & URING_CQE_MORE;
@@ -585,6 +551,53 @@ static void watch_wakes(struct wawo_backend *b)
     b->watching = true;
 }
 
+/* Looks at those that have received: who has met its end may not have been told. */
+static void look_again(struct wawo_backend *b, int64_t now)
+{
+    unsigned i, n = 0;
+    struct wawo_sock *s;
+
+    b->looked_ns = now;
+    for (i = 0; i < b->fresh_count; i++) {
+        s = wawo_table_find(b->table, b->fresh[i]);
+        if (s == NULL || !(s->flags & FLAG_FRESH))
+            continue;
+        s->flags &= FLAGS ^ FLAG_FRESH;
+        if ((s->orders & ORDER_RECV) && (s->armed & ~s->want & ARM_RECV)) {
+            b->fresh[n] = s->id;
+            b->looked[n++] = (struct pollfd){.fd = s->fd, .events = POLLRDHUP};
+        }
+    }
+    b->fresh_count = 0;
+    if (n == 0 || poll(b->looked, n, 0) <= 0)
+        return;
+    for (i = 0; i < n; i++) {
+        if (b->looked[i].revents == 0)
+            continue;
+        s = wawo_table_find(b->table, b->fresh[i]);
+        s->flags |= FLAG_ENDED;
+        mark(b, s);
+    }
+}
+
+/* Waits for an answer, and looks again at the fresh ones when it is time. 0 or why not. */
+static int wait_fresh(struct wawo_backend *b, int64_t timeout_ns)
+{
+    int64_t now = wawo_os_now_coarse_ns();
+    int err;
+
+    if (b->fresh_count == FRESH || now - b->looked_ns >= LOOK_BUSY_NS)
+        look_again(b, now);
+    else if (timeout_ns < 0 || timeout_ns > LOOK_IDLE_NS) {
+        err = wawo_uring_wait(&b->ring, LOOK_IDLE_NS);
+        if (err != 0 || wawo_uring_answer(&b->ring) != NULL || b->fresh_count == 0)
+            return err;
+        look_again(b, now + LOOK_IDLE_NS);
+        timeout_ns -= timeout_ns > 0 ? LOOK_IDLE_NS : 0;
+    }
+    return wawo_uring_wait(&b->ring, b->changed != NULL ? 0 : timeout_ns);
+}
+
 static int ask_and_take(struct wawo_backend *b, struct wawo_done *done, int max, int64_t timeout_ns)
 {
     int n = apply_changes(b, done, max), err;
@@ -592,7 +605,9 @@ static int ask_and_take(struct wawo_backend *b, struct wawo_done *done, int max,
     size_t bytes = 0;
 
     if (wawo_uring_answer(&b->ring) == NULL) {
-        err = wawo_uring_wait(&b->ring, n > 0 || b->changed != NULL || !b->watching ? 0 : timeout_ns);
+        if (n > 0 || b->changed != NULL || !b->watching)
+            timeout_ns = 0;
+        err = b->fresh_count > 0 ? wait_fresh(b, timeout_ns) : wawo_uring_wait(&b->ring, timeout_ns);
         if (err != 0)
             return err;
         wawo_writer_share(&b->writer, wawo_uring_answers(&b->ring));
