@@ -288,10 +288,10 @@ def run_on_target(name: str, wanted: str | None, filters: list[str], *, build_on
     target = TARGETS[name]
     flags = ["-O1", "-DWAWO_DEBUG"]
     if (wanted or target.compiler) == "zig":
-        program = build([find_zig(), "cc", *target.flags], f"{name}-zig", flags, target.platform)
+        compiler, folder = [find_zig(), "cc", *target.flags], f"{name}-zig"
     else:
-        compiler = find_compiler(wanted or target.compiler)
-        program = build([compiler], name, [*flags, *target.compiler_flags], target.platform)
+        compiler, folder = [find_compiler(wanted or target.compiler), *target.compiler_flags], name
+    program = build(compiler, folder, flags, target.platform)
     if build_only or target.unable is None:
         print(f"{name}: built {program}")
         return 0

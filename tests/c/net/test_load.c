@@ -198,6 +198,7 @@ TEST(load_on_more_lines_than_dials_at_a_time)
     server_start(&s, NULL);
     o = load_options(&s);
     o.connections = 300;
+    o.measure_ns = WAWO_SEC / 2;
     ASSERT_EQ(wawo_load_run(&o, &r), 0);
     ASSERT_EQ(r.errors, 0u);
     ASSERT_GT(r.messages, 300u);
