@@ -712,3 +712,18 @@ TEST(every_backend_of_this_system_is_there)
             FAIL("%s is not in the table", expected_backends[i]);
     }
 }
+
+/* A row that came later is as easily forgotten in a backend of another system. */
+TEST_EACH_BACKEND(no_row_is_missing, backend)
+{
+    const struct wawo_backend_ops *const *b = wawo_backends;
+
+    while (strcmp((*b)->name, backend) != 0)
+        b++;
+    ASSERT_TRUE((*b)->probe != NULL && (*b)->open != NULL && (*b)->close != NULL);
+    ASSERT_TRUE((*b)->attach != NULL && (*b)->detach != NULL && (*b)->release != NULL);
+    ASSERT_TRUE((*b)->accept_start != NULL && (*b)->accept_stop != NULL && (*b)->connect != NULL);
+    ASSERT_TRUE((*b)->recv_start != NULL && (*b)->recv_stop != NULL && (*b)->unread != NULL);
+    ASSERT_TRUE((*b)->send != NULL && (*b)->shutdown != NULL);
+    ASSERT_TRUE((*b)->wait != NULL && (*b)->wake != NULL && (*b)->clock != NULL);
+}
