@@ -196,8 +196,8 @@ class Options:
     """Seconds that one batch of callbacks may take before stats() counts it as slow: above 0, to 86,400."""
 
     backend: str | None = None
-    """The kernel interface: "epoll", "poll", "uring", "kqueue", "iocp". None: what WAWO_BACKEND in the environment names,
-    else the best that works here; never "uring", which must be asked for. Not together with ``io=``."""
+    """The kernel interface: "epoll", "poll", "uring", "kqueue", "iocp". None: what WAWO_BACKEND in the environment
+    names, else the best that works here; never "uring", which must be asked for. Not together with ``io=``."""
 
     def __post_init__(self) -> None:
         if self.io_threads is not None:
