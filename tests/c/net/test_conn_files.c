@@ -374,12 +374,12 @@ TEST_EACH_BACKEND(a_slow_disk_is_not_the_peers_fault, backend)
 
     shut_gate(backend);
     open_with(&s, &server, backend);
-    server.options.close_timeout_ns = 20 * WAWO_MSEC;
+    server.options.close_timeout_ns = 150 * WAWO_MSEC; /* the peer has so long to read */
     fd = open_connection(&server);
     ASSERT_EQ(send_file(server.last, 0, 1000), 1);
     ASSERT_TRUE(wawo_share_close(server.last));
     KIT_UNTIL(wawo_load(&busy) == 1);
-    for (until = wawo_os_now_ns() + 200 * WAWO_MSEC; wawo_os_now_ns() < until;)
+    for (until = wawo_os_now_ns() + 500 * WAWO_MSEC; wawo_os_now_ns() < until;)
         kit_tick(__FILE__, __LINE__, "time passes", until + WAWO_SEC);
     ASSERT_EQ(party_count(&server, WAWO_ON_CLOSE), 0u);
     wawo_store(&gate_shut, 0);
