@@ -75,6 +75,19 @@ TEST(codes_of_sockets)
         ASSERT_EQ(wawo_os_code(rows[i].error), rows[i].code);
 }
 
+TEST(an_accept_that_failed_for_its_peer_alone)
+{
+    static const DWORD peers[] = {WSAECONNRESET, ERROR_NETNAME_DELETED, WSAECONNABORTED, WSAENOTCONN,
+                                  ERROR_SEM_TIMEOUT};
+    static const DWORD ours[] = {WSAEMFILE, WSAENOBUFS, WSAEINVAL, WSAENOTSOCK, WSAEFAULT, ERROR_OPERATION_ABORTED};
+    size_t i;
+
+    for (i = 0; i < sizeof peers / sizeof *peers; i++)
+        ASSERT_TRUE(wawo_os_accept_transient(wawo_os_code(peers[i])));
+    for (i = 0; i < sizeof ours / sizeof *ours; i++)
+        ASSERT_FALSE(wawo_os_accept_transient(wawo_os_code(ours[i])));
+}
+
 TEST(every_code_has_a_text)
 {
     static const int codes[] = {EPERM, EACCES, EADDRINUSE, ENETUNREACH, WSAEPROVIDERFAILEDINIT, 12345678};

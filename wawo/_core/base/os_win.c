@@ -465,6 +465,7 @@ bool wawo_os_accept_transient(int code)
     switch (-code) { /* that peer was gone before it was accepted */
     case ECONNABORTED:
     case ECONNRESET:
+    case ENOTCONN:
     case ENETDOWN:
     case ENETUNREACH:
     case EHOSTDOWN:

@@ -123,15 +123,16 @@ int wawo_iocp_accepted(struct wawo_backend *b, struct wawo_sock *s, struct wawo_
     d->id = s->id;
     d->kind = WAWO_DONE_ACCEPTED;
     d->error = err;
-    d->fd = a->fd;
+    d->fd = err == 0 ? a->fd : -1;
     if (err == 0)
         a->fd = -1;
     accepting_free(b, a);
     if (err == 0)
         return 1;
-    /* Cancelled; or that peer is gone again, which many codes say. What is wrong with the listener itself the next
-     * AcceptEx says. */
-    return 0;
+    if (!(s->orders & IOCP_ACCEPT) || err == WAWO_ECANCELED || wawo_os_accept_transient(err))
+        return 0;
+    wawo_iocp_accept_stop(b, s); /* the next one would say the same at once */
+    return 1;
 }
 
 /* ---- connect ---- */
