@@ -29,6 +29,7 @@ def refused(agent: wawo.TcpAgent, door: tuple[str, int]) -> int:
     return 0
 
 
+@pytest.mark.threads
 @pytest.mark.parametrize("threads", [1, 2])
 def test_on_close_may_connect_again(backend: str, threads: int, door: tuple[str, int]) -> None:
     answers = []
@@ -87,7 +88,7 @@ def test_free_when_on_close_has_returned(backend: str, door: tuple[str, int]) ->
             abort_all(conns)
 
     log = Log(OnClose=close, OnConnect=opened)
-    with wawo.TcpAgent(log, backend=backend, max_connections=2) as agent:
+    with wawo.TcpAgent(log, backend=backend, max_connections=2, io_threads=1) as agent:
         agent.start()
         for _ in range(2):
             agent.connect(*door)
@@ -99,6 +100,7 @@ def test_free_when_on_close_has_returned(backend: str, door: tuple[str, int]) ->
             close.leave.set()
 
 
+@pytest.mark.threads
 def test_a_peer_that_comes_after_on_close_is_not_turned_away(backend: str) -> None:
     close = Blocking()
     loops: dict[wawo.Connection, str] = {}
