@@ -22,7 +22,7 @@ import wawo
 from .reactions import MIB, attempt, digest, filler, joined
 from .scripts import Script, waits_by_address
 from .told import Told
-from .wire import DEADLINE_S, Barrier, Peer, ask, crowd, peer_socket
+from .wire import DEADLINE_S, HOME, Barrier, Peer, ask, crowd, peer_socket
 
 STABLE_ROUNDS = 2
 T = TypeVar("T")
@@ -47,7 +47,7 @@ class World(Told):
     def run(self) -> dict[str, Any]:
         try:
             if self.script["role"] == "server":
-                self.component.start(*((f"unix:@{self._door}",) if self.unix else ("127.0.0.1", 0)))
+                self.component.start(*((f"unix:@{self._door}",) if self.unix else (HOME, 0)))
             else:
                 self.component.start()
             for number, (name, *arguments) in enumerate(self.script["steps"]):
@@ -173,7 +173,7 @@ class World(Told):
 
     def _dial_open(self, number: int) -> None:
         door = socket.socket(socket.AF_UNIX) if self.unix else peer_socket()
-        door.bind("" if self.unix else ("127.0.0.1", 0))
+        door.bind("" if self.unix else (HOME, 0))
         door.listen()
         self.doors.append(door)
         door.settimeout(DEADLINE_S)
