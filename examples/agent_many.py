@@ -8,7 +8,7 @@ agent frames its messages; to an echo server they are just bytes, so any will do
 """
 
 import argparse
-import resource
+import sys
 import threading
 import time
 
@@ -56,8 +56,10 @@ def main() -> int:
     for name, default in (("port", 5555), ("connections", 1000), ("messages", 100), ("size", 64)):
         parser.add_argument(f"--{name}", type=int, default=default, metavar="N", help=f"default {default}")
     asked = parser.parse_args()
-    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    if sys.platform != "win32":
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
     many, began = Many(), time.perf_counter()
     with wawo.TcpAgent(many, framing=wawo.LengthPrefixed(), io_threads=1, max_connections=asked.connections) as agent:
         agent.start()

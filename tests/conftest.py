@@ -17,6 +17,7 @@ from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 
 import pytest
+import wine
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 CORE = CHECKOUT / "wawo" / "_core"
@@ -50,6 +51,17 @@ def pytest_report_header() -> str:
     build = "free-threaded" if sysconfig.get_config_var("Py_GIL_DISABLED") else "GIL"
     where = Path(import_module("wawo").__file__ or "").parent
     return f"wawo: {where} ({build} build, {import_module('wawo._core').ENGINE} engine)"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leaves out what Wine cannot do. Each name there is a test: tests/wine/test_proofs.py."""
+    if not wine.is_here():
+        return
+    unable = wine.unable()
+    for item in items:
+        name = item.nodeid.partition("[")[0].replace("\\", "/")
+        if name in unable:
+            item.add_marker(pytest.mark.skip(f"Wine: {unable[name]}"))
 
 
 def live_counters() -> Callable[[], dict[str, int]] | None:

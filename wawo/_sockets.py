@@ -256,7 +256,12 @@ def check_listener(sock: object) -> socket.socket:
         return found
     if _peer(found) is not None:
         raise ValueError("sock is connected: a server listens with one that is bound; adopt() takes connected ones")
-    name = found.getsockname()
+    try:
+        name: object = found.getsockname()
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # Windows' answer when it is not bound
+            raise
+        name = None
     if not (name[1] if isinstance(name, tuple) else name):
         raise ValueError("sock is not bound: call its bind() before")
     return found

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from peers import DEADLINE_S, Log, dial, echo, eventually, pattern, read, read_all, serving
+from systems import WINDOWS
 
 import wawo
 
@@ -187,7 +188,8 @@ def test_full_at_max_pending_total(backend: str, threads: int) -> None:
                     except wawo.SendBufferFull:
                         full.add(conn)
             pending = sum(conn.pending for conn in set(conns))
-            assert 20 * MIB - 2 * step < pending <= 20 * MIB
+            assert pending <= 20 * MIB
+            assert pending > 20 * MIB - 2 * step or WINDOWS  # where the kernel may take more a while later
             ended = conns[round]  # an end of any kind gives its share back
             assert ended.remote_address is not None
             peer = by_port[ended.remote_address[1]]
@@ -221,6 +223,8 @@ def test_total_is_exact_and_comes_back(backend: str, inside: bool) -> None:
                     conn.abort()
                 elif number % 3 == 1:
                     read(peer, 136_538)
+            if WINDOWS:  # its kernel gives back what it had of a send with the end of that alone
+                log.until_count("OnClose", number + 1)
         log.until_count("OnClose", 30)
         log.actions["OnReceive"] = lambda conn, data: fill(conn)
 

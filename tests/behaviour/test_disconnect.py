@@ -135,9 +135,9 @@ def test_connections_and_connection(backend: str) -> None:
         assert sorted(conn.extra for conn in server.connections()) == [0, 1, 2, 3, 4]
         for conn in server.connections():
             assert server.connection(conn.id) is conn
-        ended = log.conn()
         peers[0].close()
         log.until_count("OnClose")
+        ended = next(call.conn for call in log.calls if call.name == "OnClose")
         eventually(lambda: server.count == 4)
         assert server.connection(ended.id) is None
         assert ended not in server.connections()

@@ -61,6 +61,7 @@ def test_options_of_accepted_and_dialled_sockets(backend: str, threads: int) -> 
             assert not os.get_blocking(other.fileno())
 
 
+@NEEDS_PROC
 def test_options_switched_off(backend: str) -> None:
     far, near = Log(), Log()
     with (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import random
 import socket
+import sys
 import threading
 from pathlib import Path
 
@@ -132,7 +133,8 @@ def test_exact_while_many_come_and_go(backend: str) -> None:
             thread.start()
         for thread in threads:
             thread.join(DEADLINE_S)
-        eventually(lambda: server.stats()["accepts"] + server.stats()["rejected"] == 900)
+        if sys.platform == "linux":  # elsewhere one that is reset before it is accepted is forgotten
+            eventually(lambda: server.stats()["accepts"] + server.stats()["rejected"] == 900)
         eventually(lambda: server.count == 0)
         assert server.stats()["rejected"] == server.stats()["rejected_address"]
     assert 0 < most <= 4

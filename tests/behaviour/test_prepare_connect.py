@@ -38,7 +38,7 @@ def test_before_the_connect_with_the_raw_descriptor(backend: str) -> None:
         try:
             sock.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, 0x10)
             unconnected = sock.getsockname()[0]
-            with pytest.raises(OSError, match="not connected") as caught:
+            with pytest.raises(OSError) as caught:  # noqa: PT011  (the text is the system's)
                 sock.getpeername()
             assert caught.value.errno == errno.ENOTCONN
         finally:

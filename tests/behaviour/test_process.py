@@ -11,10 +11,10 @@ import time
 import pytest
 from peers import DEADLINE_S, read
 from programs import START, run
-from systems import NEEDS_KILL, NEEDS_LIMITS, NEEDS_PROC
+from systems import NEEDS_LIMITS, NEEDS_PROC
+from tell import python, tell
 
 
-@NEEDS_KILL
 @pytest.mark.parametrize("where", ["server.wait()", "server.wait(60)", "with server: server.wait()"])
 def test_interrupt(backend: str, where: str) -> None:
     """Ctrl-C in wait(), from outside, with traffic: KeyboardInterrupt there and nowhere else."""
@@ -26,8 +26,8 @@ try:
 except KeyboardInterrupt:
     print("interrupted", flush=True)
 """
-    command = [sys.executable, "-W", "error", "-c", START + program, backend]
-    with subprocess.Popen(command, cwd="/", stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
+    command, pipe = python("-c", START + program, backend), subprocess.PIPE
+    with subprocess.Popen(command, cwd="/", stdin=pipe, stdout=pipe, stderr=pipe, text=True) as child:
         assert child.stdout is not None
         port = int(child.stdout.readline())
         with socket.create_connection(("127.0.0.1", port), DEADLINE_S) as peer:
@@ -35,7 +35,7 @@ except KeyboardInterrupt:
                 peer.sendall(b"x")
                 assert read(peer, 1) == b"x"
             start = time.monotonic()
-            child.send_signal(signal.SIGINT)
+            tell(child, signal.SIGINT)
             out, err = child.communicate(timeout=DEADLINE_S)
             assert time.monotonic() - start < 3 + DEADLINE_S / 10
         assert (child.returncode, out, err) == (0, "interrupted\n", "")

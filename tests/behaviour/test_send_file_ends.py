@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import socket
 import threading
 import time
@@ -14,6 +15,7 @@ from typing import Any
 
 import pytest
 from peers import DEADLINE_S, Log, dial, eventually, open_files, pattern, read, read_all, reset, serving
+from systems import NEEDS_FADVISE, WINDOWS
 
 import wawo
 
@@ -48,7 +50,7 @@ def test_a_missing_file(backend: str, tmp_path: Path) -> None:
 
 
 def test_a_directory(backend: str, tmp_path: Path) -> None:
-    refused(backend, IsADirectoryError, str(tmp_path), lambda conn: conn.send_file(tmp_path))
+    refused(backend, IsADirectoryError, re.escape(repr(str(tmp_path))), lambda conn: conn.send_file(tmp_path))
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="here one may read everything")
@@ -57,6 +59,7 @@ def test_no_permission(backend: str, file: Path) -> None:
     refused(backend, PermissionError, "file", lambda conn: conn.send_file(file))
 
 
+@pytest.mark.skipif(WINDOWS, reason="this system has no FIFOs in folders")
 def test_a_fifo_is_no_regular_file(backend: str, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo")
     refused(backend, ValueError, "path must be a regular file: .*fifo", lambda conn: conn.send_file(tmp_path / "fifo"))
@@ -141,7 +144,7 @@ def test_an_end_in_the_middle_closes_the_file(backend: str, large: Path, how: st
     log = Log(OnHandShake=lambda conn: conn.send_file(large) and conn.send_file(large) and None)
     with serving(log, backend) as server, dial(server, receive_buffer=4096) as peer:
         assert read(peer, 1000) == pattern(24 * MIB)[:1000]
-        assert open_files(large) == 2
+        assert open_files(large) == (1 if WINDOWS else 2)  # there it only tells whether
         if how == "abort":
             log.conn().abort()
         elif how == "reset":
@@ -200,6 +203,7 @@ def make_cold(path: Path) -> None:
         os.close(descriptor)
 
 
+@NEEDS_FADVISE
 def test_a_cold_file(backend: str, large: Path) -> None:
     """Dropped from memory it is read by other threads, if this file system tells, and arrives all the same."""
     make_cold(large)
@@ -224,6 +228,7 @@ def test_a_file_in_memory_makes_no_detour(backend: str) -> None:
         path.unlink(missing_ok=True)
 
 
+@NEEDS_FADVISE
 def test_cold_files_do_not_hold_up_others(backend: str, tmp_path: Path) -> None:
     """Beside ten downloads of cold files a ping-pong goes on; its longest pause is no read of a disk."""
     paths = [tmp_path / f"cold{number}" for number in range(10)]

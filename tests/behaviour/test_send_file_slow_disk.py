@@ -17,6 +17,8 @@ from punctual import lateness
 
 import wawo
 
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="a file system of our own (FUSE)")
+
 READ_S = 0.5
 SIZE = 1_500_001
 LAZILY = 2

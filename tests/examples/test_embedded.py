@@ -9,6 +9,8 @@ import signal
 import socket
 from pathlib import Path
 
+from tell import tell
+
 from examples import DEADLINE_S, interrupt, server
 
 
@@ -51,7 +53,7 @@ def test_graceful_stop_answers_what_it_was_asked(tmp_path: Path) -> None:
             busy.sendall(b"four\n")
             idle.sendall(b"again\n")
             assert idle.recv(100) == b"done: again\n"
-            child.send_signal(signal.SIGTERM)
+            tell(child, signal.SIGTERM)
             assert sorted(answers.readline() for _ in range(4)) == [b"done: %s\n" % job for job in JOBS]
             assert answers.read() == b""
             assert idle.recv(100) == b""
@@ -68,11 +70,11 @@ def test_a_second_signal_ends_it_now(tmp_path: Path) -> None:
             busy.sendall(b"longer\n")
             idle.close()
             with connect(port) as last:
-                child.send_signal(signal.SIGTERM)
+                tell(child, signal.SIGTERM)
                 with contextlib.suppress(ConnectionResetError):  # it was in the backlog still
                     assert last.recv(1) == b""
                 # the stop has begun
-            child.send_signal(signal.SIGTERM)
+            tell(child, signal.SIGTERM)
             busy.settimeout(DEADLINE_S)
             while busy.recv(100):
                 continue

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from systems import NEEDS_FORK
+from tell import tell
 
 from examples import DEADLINE_S, EXAMPLES, interrupt, run, server, started
 
@@ -68,7 +70,7 @@ def test_agent_is_interrupted(tmp_path: Path) -> None:
             peer, _ = silent.accept()
             with peer:
                 assert peer.recv(1)  # it is connected and has sent: now it waits
-                child.send_signal(signal.SIGINT)
+                tell(child, signal.SIGINT)
                 out, err = child.communicate(timeout=DEADLINE_S)
     assert (child.returncode, err) == (1, "")
     assert out.startswith("interrupted\n1 connected, 1 open at the end, 0 failed\n")
@@ -116,6 +118,7 @@ def test_pack_request_response(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "150 responses, 0 missing\n", "")
 
 
+@NEEDS_FORK
 @pytest.mark.parametrize("words", [[], ["--reuse-port"]])
 def test_prefork(words: list[str], tmp_path: Path) -> None:
     words = ["--port", "0", "--processes", "3", *words]

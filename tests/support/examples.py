@@ -7,19 +7,19 @@ import os
 import re
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from peers import bounded
+from tell import python, tell
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 DEADLINE_S = float(os.environ.get("WAWO_TEST_DEADLINE", "25"))
 
 
 def command(name: str, *words: str) -> list[str]:
-    return [sys.executable, "-X", "dev", "-W", "error", str(EXAMPLES / name), *words]
+    return python(str(EXAMPLES / name), *words, options=("-X", "dev", "-W", "error"))
 
 
 def run(name: str, *words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -33,7 +33,7 @@ def started(name: str, *words: str, cwd: Path) -> Iterator[subprocess.Popen[str]
     """The example in the background; ended at the end, and after the deadline in any case."""
     pipe = subprocess.PIPE
     with (
-        subprocess.Popen(command(name, *words), cwd=cwd, stdout=pipe, stderr=pipe, text=True) as child,
+        subprocess.Popen(command(name, *words), cwd=cwd, stdin=pipe, stdout=pipe, stderr=pipe, text=True) as child,
         bounded(child, DEADLINE_S),
     ):
         yield child
@@ -53,7 +53,7 @@ def server(*words: str, cwd: Path, name: str = "echo_server.py") -> Iterator[tup
 
 def interrupt(child: subprocess.Popen[str]) -> str:
     """Ctrl-C; what it said after that. It must end well and say nothing on stderr."""
-    child.send_signal(signal.SIGINT)
+    tell(child, signal.SIGINT)
     out, err = child.communicate(timeout=DEADLINE_S)
     assert (child.returncode, err) == (0, "")
     return out

@@ -1,0 +1,62 @@
+"""Why Wine cannot pass what stands in tests/wine.txt: plain sockets, which fail there and on no real system.
+
+``python -m pytest tests/wine`` with any Python: on Linux and Windows each does what it should, under Wine none does.
+One that does well there too is none of Wine's faults any more, and the list gets shorter.
+"""
+
+from __future__ import annotations
+
+import ast
+import socket
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import wine
+from peers import DEADLINE_S, LINGER
+
+ROOT = Path(__file__).resolve().parents[2]
+FAULTY = wine.is_here()
+
+
+@pytest.fixture
+def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
+    """Both ends of a connection over 127.0.0.1."""
+    with socket.create_server(("127.0.0.1", 0)) as door:
+        one = socket.create_connection(door.getsockname(), DEADLINE_S)
+        other, _ = door.accept()
+    other.settimeout(DEADLINE_S)
+    with one, other:
+        yield one, other
+
+
+def reset_of(sock: socket.socket) -> None:
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack(LINGER, 1, 0))
+    sock.close()
+
+
+def test_a_reset_is_told_to_who_reads_later(pair: tuple[socket.socket, socket.socket]) -> None:
+    one, other = pair
+    reset_of(one)
+    try:
+        told = "reset" if other.recv(1) else "end"
+    except ConnectionResetError:
+        told = "reset"
+    assert told == ("end" if FAULTY else "reset")
+
+
+# ---- the list itself ----
+
+
+def functions(path: Path) -> set[str]:
+    module = ast.parse(path.read_text(encoding="utf-8"))
+    return {node.name for node in module.body if isinstance(node, ast.FunctionDef)}
+
+
+@pytest.mark.parametrize("name", wine.unable())
+def test_each_name_is_a_test_and_has_its_proof(name: str) -> None:
+    path, _, test = name.partition("::")
+    assert test.startswith("test_")
+    assert test in functions(ROOT / path)
+    assert wine.unable()[name] in functions(Path(__file__))
