@@ -1,7 +1,6 @@
 """An agent that holds many connections to an echo server at the same time and checks every byte.
 
-Shows TcpAgent, connect() that never blocks, `extra` (what is yours on each connection), and failures as OnClose. The
-agent frames its messages; to an echo server they are just bytes, so any will do.
+Shows TcpAgent, connect() that never blocks, `extra`, and failures as OnClose. Any echo server will do for its frames.
 
     python examples/echo_server.py --port 5555 &
     python examples/agent_many.py --port 5555 --connections 1000 --messages 100 --size 64
