@@ -101,8 +101,8 @@ def test_close_timeout_with_a_peer_that_never_reads(backend: str) -> None:
 def test_close_timeout_with_a_peer_that_never_closes(backend: str) -> None:
     """All arrived; only the peer's FIN is missing: that is a clean end."""
     log = Log(OnAccept=lambda conn: (conn.send(b"bye"), conn.close()))
+    start = time.monotonic()
     with serving(log, backend, close_timeout=0.2) as server, dial(server) as peer:
-        start = time.monotonic()
         assert read_all(peer) == b"bye"
         assert log.count("OnClose") == 0
         log.until_count("OnClose")
