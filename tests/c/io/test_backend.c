@@ -383,6 +383,80 @@ TEST_EACH_BACKEND(send_at_once, backend)
     rig_close(r);
 }
 
+/* In no hurry: at once or with the next waits, in order with what is sent in a hurry, and all of it is told of. */
+TEST_EACH_BACKEND(send_soon, backend)
+{
+    struct rig *r = rig_open(backend, 32 * MIB);
+    size_t total = 0, sent = 0, read = 0, n;
+    struct wawo_sock s;
+    struct wawo_done d;
+    int i, fd = open_pair(r, &s);
+
+    for (i = 0; i < 300; i++) {
+        n = i % 7 == 0 ? 200000 : (size_t)i;
+        rig_queue(r, &s, total, n);
+        total += n;
+        sent += s.out.head == NULL ? 0 : (size_t)(i % 5 == 0 ? r->ops->send : r->ops->send_soon)(r->backend, &s);
+        if (i % 3 == 0)
+            rig_turn(r, 0);
+        if (i % 50 == 0) {
+            kit_read_pattern(fd, read, sent - read);
+            read = sent;
+        }
+    }
+    while (read < total) {
+        rig_turn(r, 0);
+        while (rig_has(r, &s)) {
+            d = rig_next(r, &s, (enum wawo_done_kind)r->pending[0].kind);
+            ASSERT_TRUE(d.kind == WAWO_DONE_SENT || d.kind == WAWO_DONE_WENT);
+            ASSERT_EQ(d.error, 0);
+            sent += d.len;
+        }
+        ASSERT_EQ(s.out.bytes, total - sent);
+        kit_read_pattern(fd, read, sent - read);
+        read = sent;
+        if (s.out.head != NULL)
+            sent += (size_t)r->ops->send_soon(r->backend, &s);
+    }
+    rig_quiet(r, &s);
+    rig_detach(r, &s, false);
+    kit_close(fd);
+    rig_close(r);
+}
+
+TEST_EACH_BACKEND(send_soon_and_the_end, backend)
+{
+    struct rig *r = rig_open(backend, POOL);
+    struct wawo_sock s;
+    int reset, fd;
+
+    for (reset = 0; reset < 2; reset++) {
+        fd = open_pair(r, &s);
+        rig_queue(r, &s, 0, 100);
+        ASSERT_GE(r->ops->send_soon(r->backend, &s), 0);
+        rig_detach(r, &s, reset != 0);
+        kit_close(fd);
+    }
+    fd = open_pair(r, &s);
+    kit_reset(fd);
+    rig_turn(r, 0);
+    for (;;) {
+        ptrdiff_t n;
+
+        wawo_ring_clear(&s.out, &r->heap);
+        rig_queue(r, &s, 0, 100);
+        n = r->ops->send_soon(r->backend, &s);
+        if (n == 0)
+            n = rig_next(r, &s, WAWO_DONE_WENT).error;
+        if (n < 0) {
+            ASSERT_TRUE(n == -EPIPE || n == WAWO_ERESET);
+            break;
+        }
+    }
+    rig_detach(r, &s, false);
+    rig_close(r);
+}
+
 /* What the kernel does not take is parked, told of as it goes, and more may be queued behind it. */
 TEST_EACH_BACKEND(send_parked_and_resumed, backend)
 {

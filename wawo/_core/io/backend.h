@@ -28,6 +28,7 @@
 enum wawo_done_kind {
     WAWO_DONE_RECV,      /* chunk, ptr, len; len 0 is the end of the stream; or error */
     WAWO_DONE_SENT,      /* the kernel took len bytes, and out.bytes fell by `freed`; or error */
+    WAWO_DONE_WENT,      /* the same of what send_soon put off: nothing was full, it only had not been asked yet */
     WAWO_DONE_ACCEPTED,  /* fd, peer; or error, and accepting has stopped */
     WAWO_DONE_CONNECTED, /* error 0 or why not */
     WAWO_DONE_DETACHED
@@ -83,6 +84,9 @@ struct wawo_backend_ops {
     void (*recv_start)(struct wawo_backend *b, struct wawo_sock *s);
     void (*recv_stop)(struct wawo_backend *b, struct wawo_sock *s);
     ptrdiff_t (*send)(struct wawo_backend *b, struct wawo_sock *s);
+    /* The same for whoever is in no hurry: it may take nothing now, and what goes out with the next wait is a
+     * WAWO_DONE_WENT. */
+    ptrdiff_t (*send_soon)(struct wawo_backend *b, struct wawo_sock *s);
     void (*shutdown)(struct wawo_backend *b, struct wawo_sock *s);
     /* Waits at most timeout_ns (-1: for ever) unless something is due; the count of done, or a negative code. */
     int (*wait)(struct wawo_backend *b, struct wawo_done *done, int max, int64_t timeout_ns);

@@ -414,6 +414,7 @@ static int64_t ready_clock(struct wawo_backend *b)
      .recv_start = ready_recv_start,                                                                                   \
      .recv_stop = ready_recv_stop,                                                                                     \
      .send = ready_send,                                                                                               \
+     .send_soon = ready_send,                                                                                          \
      .shutdown = ready_shutdown,                                                                                       \
      .wait = ready_wait,                                                                                               \
      .wake = ready_wake,                                                                                               \

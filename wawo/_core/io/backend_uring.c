@@ -10,10 +10,10 @@
  * watches each of them for that end was tried: it cost 3 % of the CPU of a small message.) With DEFER_TASKRUN the work of
  * the sockets is done on the loop's thread and nowhere but in its wait, a bounded number of them at a time.
  *
- * So: receiving is one standing request for each sock and no call. Sending is the ordinary call, for it is answered at
- * once, as the contract has it, and costs the same as a request and its answer (measured); what the kernel does not
- * take waits for a poll. So do connecting and accepting: a multishot accept has no bounds and tells no peer's address.
- * What was asked of the kernel leaves together, with the call that waits. */
+ * So: receiving is one standing request for each sock and no call. What is sent at the end of a turn goes out as requests
+ * that wait for nothing (in bare C 0.3 us less than a call for each), what somebody wants sent at once by the ordinary
+ * call; what the kernel does not take waits for a poll. So do connecting and accepting: a multishot accept has no bounds
+ * and tells no peer's address. What was asked of the kernel leaves together, with the call that waits. */
 #include "../base/config.h"
 
 #include "../base/alloc.h"
@@ -26,6 +26,7 @@
 #include "writer.h"
 
 #include <poll.h>
+#include <sys/socket.h>
 
 enum { ORDER_RECV = 1, ORDER_SEND = 2, ORDER_ACCEPT = 4, ORDER_CONNECT = 8, ORDERS_POLL = 14 };
 enum { ARM_RECV = 1, ARM_POLL = 2 }; /* in `armed`: the kernel has it; in `want`: it was asked to end it */
@@ -37,12 +38,14 @@ enum {
     FLAG_HUNGRY = 16,  /* bytes are there, and no buffer was */
     FLAG_FRESH = 32,   /* it has received: to be looked at once more */
     FLAG_ENDED = 64,   /* the peer has closed or reset: whoever reads need not wait */
-    FLAGS = 127
+    FLAG_SENDING = 128, /* the kernel has the first slice of the ring */
+    FLAGS = 255
 };
 enum {
     SQ_ENTRIES = 512,
     CQ_ENTRIES = 4096,
     TURN_BYTES = 64 * 1024, /* handed up at most before the floors above get their turn: stays in cache */
+    SOON_BYTES = 64 * 1024, /* a slice that goes out as a request, at most */
     HUNGRY_TURN = 64,       /* those that found no buffer and try again in one turn, at most */
     FRESH = 1024            /* those that are looked at once more, at most */
 };
@@ -50,7 +53,7 @@ enum {
 #define LOOK_BUSY_NS (50 * WAWO_MSEC) /* and so often when it does not sleep */
 
 /* What an answer is of: in user_data, where an id has the number of its loop. */
-enum { OF_RECV = 1, OF_POLL, OF_RECV_END, OF_POLL_END, OF_WAKE };
+enum { OF_RECV = 1, OF_SEND, OF_POLL, OF_RECV_END, OF_POLL_END, OF_WAKE };
 #define OF_SHIFT WAWO_ID_SLOT_BITS
 #define OF_MASK ((uint64_t)((1u << WAWO_ID_LOOP_BITS) - 1) << OF_SHIFT)
 
@@ -261,12 +264,35 @@ static ptrdiff_t uring_send(struct wawo_backend *b, struct wawo_sock *s)
     ptrdiff_t n;
     bool waits;
 
-    if ((s->orders & ORDER_SEND) || s->reading)
+    if ((s->orders & ORDER_SEND) || s->reading || (s->flags & FLAG_SENDING))
         return 0; /* the kernel is full, or the disk busy */
     n = wawo_writer_begin(&b->writer, s, &waits);
     if (wawo_unlikely(waits))
         order(b, s, ORDER_SEND, 0);
     return n;
+}
+
+/* Answered with the very call that submits it: either way, it waits for nothing. */
+static ptrdiff_t uring_send_soon(struct wawo_backend *b, struct wawo_sock *s)
+{
+    const struct wawo_slice *head = s->out.head;
+    struct uring_sqe *e;
+
+    if (wawo_unlikely((s->orders & ORDER_SEND) || s->reading || (s->flags & FLAG_SENDING)))
+        return 0;
+    if (wawo_unlikely(head->next != NULL || head->kind == WAWO_SLICE_FILE || head->len - 1 >= SOON_BYTES))
+        return uring_send(b, s);
+    e = wawo_uring_request(&b->ring);
+    if (e == NULL)
+        return uring_send(b, s);
+    e->opcode = URING_OP_SEND;
+    e->fd = s->fd;
+    e->addr = (uintptr_t)head->ptr;
+    e->len = (uint32_t)head->len;
+    e->op_flags = MSG_DONTWAIT | MSG_NOSIGNAL;
+    e->user_data = tag(s->id, OF_SEND);
+    s->flags |= FLAG_SENDING;
+    return 0;
 }
 
 static void uring_shutdown(struct wawo_backend *b, struct wawo_sock *s)
@@ -360,7 +386,7 @@ static int end_gone(struct wawo_sock *s, struct wawo_done *d)
 {
     int fd = s->fd;
 
-    if (s->armed != 0 || (s->flags & FLAG_CHANGED))
+    if (s->armed != 0 || (s->flags & (FLAG_CHANGED | FLAG_SENDING)))
         return 0;
     s->fd = -1; /* before the close: a fork in between must not close a stranger in the child */
     if (s->flags & FLAG_RESET)
@@ -476,6 +502,33 @@ static int recv_answer(struct wawo_backend *b, const struct uring_cqe *c, struct
     return 1;
 }
 
+static int send_answer(struct wawo_backend *b, const struct uring_cqe *c, struct wawo_done *d)
+{
+    struct wawo_sock *s = sock_of(b, c->user_data);
+    size_t before;
+
+    if (wawo_unlikely(s == NULL || !(s->flags & FLAG_SENDING)))
+        return 0;
+    s->flags &= FLAGS ^ FLAG_SENDING;
+    if (wawo_unlikely(s->flags & FLAG_GONE))
+        return end_gone(s, d);
+    *d = (struct wawo_done){.id = s->id, .kind = WAWO_DONE_WENT};
+    if (wawo_likely(c->res > 0)) {
+        before = s->out.bytes;
+        wawo_ring_consume(&s->out, b->writer.heap, (size_t)c->res);
+        d->len = (size_t)c->res;
+        d->freed = before - s->out.bytes;
+    } else if (c->res != WAWO_AGAIN && c->res != WAWO_ENOBUFS && c->res != -EINTR) {
+        d->error = c->res;
+        return 1;
+    }
+    if (wawo_unlikely(s->out.head != NULL)) {
+        order(b, s, ORDER_SEND, 0);
+        wawo_ring_settle(&s->out, b->writer.heap); /* the wait may be long */
+    }
+    return c->res > 0;
+}
+
 static int poll_answer(struct wawo_backend *b, const struct uring_cqe *c, struct wawo_done *done, int max)
 {
     struct wawo_sock *s = sock_of(b, c->user_data);
@@ -522,6 +575,8 @@ static int answer(struct wawo_backend *b, const struct uring_cqe *c, struct wawo
     switch (c->user_data >> OF_SHIFT & ((1u << WAWO_ID_LOOP_BITS) - 1)) {
     case OF_RECV:
         return recv_answer(b, c, done, bytes);
+    case OF_SEND:
+        return send_answer(b, c, done);
     case OF_POLL:
         return poll_answer(b, c, done, max);
     case OF_RECV_END:
@@ -667,6 +722,7 @@ const struct wawo_backend_ops wawo_backend_uring = {.name = "uring",
                                                     .recv_start = uring_recv_start,
                                                     .recv_stop = uring_recv_stop,
                                                     .send = uring_send,
+                                                    .send_soon = uring_send_soon,
                                                     .shutdown = uring_shutdown,
                                                     .wait = uring_wait,
                                                     .wake = uring_wake,

@@ -9,7 +9,7 @@
 enum {
     PIECE = 16 * 1024, /* of a chunk, where the kernel gives a whole buffer to each read */
     CHUNKS_FEW = 2,    /* lent at a time: small reads go round in them, and they stay in the cache */
-    CHUNKS_MANY = 16,  /* when that was too few */
+    CHUNKS_MANY = 4,   /* when that was too few; whoever is paused may still get as much */
     PATIENCE = 1024    /* turns until it is tried with fewer again */
 };
 #define RING_BYTES (WAWO_URING_LENT * sizeof(struct uring_buf))

@@ -511,7 +511,7 @@ static void written_out(struct wawo_conn *c)
     }
 }
 
-void wawo_conn_flush(struct wawo_conn *c)
+static void write_ring(struct wawo_conn *c, ptrdiff_t (*give)(struct wawo_backend *b, struct wawo_sock *s))
 {
     struct wawo_net *net = wawo_net_of(c);
     size_t before;
@@ -527,7 +527,7 @@ void wawo_conn_flush(struct wawo_conn *c)
         wawo_conn_take_posts(c);
     if (c->sock.out.head != NULL) { /* bytes, or only a loan of none */
         before = c->sock.out.bytes;
-        n = wawo_net_of(c)->loop->ops->send(net->loop->backend, &c->sock);
+        n = give(net->loop->backend, &c->sock);
         if (wawo_unlikely(n < 0)) {
             send_failed(c, (int)-n);
             return;
@@ -545,6 +545,11 @@ void wawo_conn_flush(struct wawo_conn *c)
     if (wawo_unlikely(c->share->parked))
         wawo_store_relaxed(&c->share->parked, 0);
     written_out(c);
+}
+
+void wawo_conn_flush(struct wawo_conn *c)
+{
+    write_ring(c, wawo_net_of(c)->loop->ops->send);
 }
 
 /* The end of the stream, well-formed or not, once all before it is delivered. */
@@ -586,7 +591,7 @@ void wawo_conn_settle(struct wawo_conn *c)
         wawo_net_touch(c); /* those events first */
         return;
     }
-    wawo_conn_flush(c);
+    write_ring(c, wawo_net_of(c)->loop->ops->send_soon); /* the turn is over: no need to hurry */
     if ((c->eof || c->broken != 0) && c->state == WAWO_CONN_OPEN && c->backlog == NULL &&
         !(c->pauses & WAWO_PAUSE_USER))
         finish_input(c);
@@ -645,6 +650,7 @@ void wawo_conn_done(struct wawo_conn *c, struct wawo_done *d)
             end_of_stream(c);
         break;
     case WAWO_DONE_SENT:
+    case WAWO_DONE_WENT:
         if (c->state >= WAWO_CONN_DETACHING)
             break;
         if (d->error != 0) {
@@ -652,7 +658,8 @@ void wawo_conn_done(struct wawo_conn *c, struct wawo_done *d)
             break;
         }
         sent(c, d->len, d->freed);
-        c->taken = true;
+        if (d->kind == WAWO_DONE_SENT)
+            c->taken = true;
         publish_queued(c);
         wawo_net_touch(c);
         break;
