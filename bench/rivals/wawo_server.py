@@ -64,6 +64,7 @@ def main() -> None:
     parser = options_of_a_server(__doc__, *FRAMINGS)
     parser.add_argument("--threads", type=int, default=1, help="loops")
     parser.add_argument("--view", action="store_true", help="deliver memoryviews instead of bytes")
+    parser.add_argument("--backend", help="the kernel interface")
     parser.add_argument("--idle-timeout", type=float, help="seconds")
     options = parser.parse_args()
     begin(options, "wawo", "" if ENGINE == "native" else f"({ENGINE} engine)")
@@ -74,6 +75,7 @@ def main() -> None:
         view=options.view,
         max_connections=20000,
         idle_timeout=options.idle_timeout,
+        backend=options.backend,
     )
     server.start(options.host, options.port)
     print("PORT", server.address[1], flush=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bench.harness.measure import Scenario
 from bench.scenarios import (
+    backends,
     connect,
     fanout,
     forwarder,
@@ -33,6 +34,7 @@ _ORDER = (
     idle,
     silent,
     threads,
+    backends,
     connect,
 )
 ALL: dict[str, Scenario] = {module.SCENARIO.name: module.SCENARIO for module in _ORDER}
