@@ -1,5 +1,4 @@
 /* The conformance suite of the completion table (io/backend.h): every backend that probes passes all of it. */
-#include "support/expected.h"
 #include "support/rig.h"
 
 #include "base/alloc.h"
@@ -771,20 +770,6 @@ TEST_EACH_BACKEND(release_after_connect, backend)
     kit_close(fd);
     kit_close(listener);
     rig_close(r);
-}
-
-/* What is missing from the table would be missed by no other test. */
-TEST(every_backend_of_this_system_is_there)
-{
-    const struct wawo_backend_ops *const *b;
-    int i;
-
-    for (i = 0; expected_backends[i] != NULL; i++) {
-        for (b = wawo_backends; *b != NULL && strcmp((*b)->name, expected_backends[i]) != 0; b++)
-            ;
-        if (*b == NULL)
-            FAIL("%s is not in the table", expected_backends[i]);
-    }
 }
 
 /* A row that came later is as easily forgotten in a backend of another system. */

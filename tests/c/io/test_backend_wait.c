@@ -1,4 +1,5 @@
 /* The conformance suite of the completion table, second part: wait, wake, many socks, no memory. */
+#include "support/expected.h"
 #include "support/rig.h"
 
 #include "base/alloc.h"
@@ -281,5 +282,19 @@ TEST_EACH_BACKEND(random_orders, backend)
             kit_close(w[i].fd);
         }
         rig_close(r);
+    }
+}
+
+/* What is missing from the table would be missed by no other test. */
+TEST(every_backend_of_this_system_is_there)
+{
+    const struct wawo_backend_ops *const *b;
+    int i;
+
+    for (i = 0; expected_backends[i] != NULL; i++) {
+        for (b = wawo_backends; *b != NULL && strcmp((*b)->name, expected_backends[i]) != 0; b++)
+            ;
+        if (*b == NULL)
+            FAIL("%s is not in the table", expected_backends[i]);
     }
 }
