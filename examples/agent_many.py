@@ -58,7 +58,7 @@ def main() -> int:
     if sys.platform != "win32":
         import resource
 
-        resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most := resource.getrlimit(resource.RLIMIT_NOFILE)[1], most))
     many, began = Many(), time.perf_counter()
     with wawo.TcpAgent(many, framing=wawo.LengthPrefixed(), io_threads=1, max_connections=asked.connections) as agent:
         agent.start()

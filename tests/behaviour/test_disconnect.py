@@ -123,6 +123,22 @@ def test_periods(backend: str) -> None:
         assert conn.connect_period > before
 
 
+def test_who_ended_is_found_no_more(backend: str) -> None:
+    """Not even in its OnClose: that it is gone is known before it is told."""
+    found: list[object] = []
+
+    class Ask(Log):
+        def OnClose(self, conn: wawo.Connection, operation: wawo.Operation, error: int) -> None:
+            found.extend((server.connection(conn.id), server.connections()))
+            super().OnClose(conn, operation, error)
+
+    log = Ask()
+    with serving(log, backend) as server:
+        dial(server).close()
+        log.until_count("OnClose")
+    assert found == [None, []]
+
+
 def test_connections_and_connection(backend: str) -> None:
     """A snapshot, found again by id; nobody is found who is gone, closing, or somebody else's."""
     log = Log()

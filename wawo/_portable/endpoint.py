@@ -144,7 +144,7 @@ class Endpoint:
 
     def connection(self, id: int) -> Connection | None:
         share = self._table.get(id)
-        return None if share is None else share.handle
+        return None if share is None or share.state == CLOSED else share.handle
 
     def stats(self) -> dict[str, int]:
         found = {name: sum(branch.stats[name] for branch in self.branches) for name in COUNTERS}

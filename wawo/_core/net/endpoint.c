@@ -450,7 +450,8 @@ struct wawo_share *wawo_endpoint_find(struct wawo_endpoint *e, uint64_t id)
     struct wawo_loop *loop = wawo_threads_loop_of(e->threads, id);
     struct wawo_share *s = loop != NULL ? wawo_table_shared(&loop->table, id, hold_share) : NULL;
 
-    if (s != NULL && s->endpoint != e) { /* a connection of another component on the same threads */
+    /* A connection of another component on the same threads; or one that ended, and whose batch is not over. */
+    if (s != NULL && (s->endpoint != e || wawo_load(&s->state) == WAWO_SHARE_CLOSED)) {
         wawo_share_drop(s);
         return NULL;
     }
