@@ -45,6 +45,9 @@ void kit_pair(int fds[2]);
 /* The same of unix sockets, both unnamed. */
 void kit_pair_unix(int fds[2]);
 void kit_write(int fd, const void *data, size_t len);
+/* What came before a kit_write came before this, on the thread that heard of it. The sanitizer of threads knows that of
+ * bytes that calls receive, not of those that the kernel puts into a ring. */
+void kit_heard(void);
 /* Until `len` bytes or the end of the stream; what came. A reset or a deadline fails the test. */
 size_t kit_read(int fd, void *data, size_t len);
 /* Reads and drops until the stream ends: 0 at a clean end, else the errno. *bytes may be NULL. */

@@ -178,6 +178,7 @@ static void on_deliver(void *arg, const struct wawo_event *events, unsigned coun
     unsigned i;
 
     ASSERT_GT(wawo_load(&s->entered), 0);
+    kit_heard();
     for (i = 0; i < count; i++) {
         if (s->before != NULL)
             s->before(s, &events[i], i);
