@@ -7,6 +7,7 @@ may be dropped while its last connections close.
 from __future__ import annotations
 
 import atexit
+import contextlib
 import os
 import threading
 import time
@@ -54,7 +55,7 @@ class Run:
 
     def __init__(self, component: Component) -> None:
         self.component: weakref.ReferenceType[Component] = weakref.ref(component)
-        self.state: ServiceState = ServiceState.STARTING
+        self._phase: ServiceState = ServiceState.STARTING
         self._endpoint: Endpoint | None = None
         self._pool: Pool | None = None
         self._owned = False
@@ -66,9 +67,13 @@ class Run:
 
     def _renew_locks(self) -> None:
         self._lock = threading.RLock()
-        self._reaping = threading.Lock()
-        self._stopped = threading.Event()
+        self._reaping = threading.RLock()
+        self._stopped = Signal()
         self._waiters = 0
+
+    @property
+    def state(self) -> ServiceState:
+        return ServiceState.STOPPED if self._stopped.is_set() else self._phase
 
     @property
     def endpoint(self) -> Endpoint | None:
@@ -95,7 +100,7 @@ class Run:
         pool.enter(self)
         running.add(self)
         self._endpoint = endpoint
-        self.state = ServiceState.STARTED
+        self._phase = ServiceState.STARTED
         return endpoint
 
     def abort(self) -> None:
@@ -134,7 +139,7 @@ class Run:
                 return False
             if self.state is ServiceState.STARTING:
                 raise StateError("a component cannot be stopped while it starts; let OnPrepareListen return ERROR")
-            self.state = ServiceState.STOPPING
+            self._phase = ServiceState.STOPPING
             release, self.release = self.release, None
         if release is not None:
             release()
@@ -164,13 +169,12 @@ class Run:
             in_background(self.reap)
 
     def _end(self) -> bool:
+        """Takes no lock: a signal handler may wait for this in the middle of whatever its thread was doing."""
         if self._pool is not None:
             self._pool.leave(self)
         running.discard(self)
-        with self._lock:
-            self.state = ServiceState.STOPPED
-            self._stopped.set()
-            return self._waiters == 0
+        self._stopped.set()
+        return self._waiters == 0  # in this order: who leaves now sees that it has stopped
 
     def wait(self, timeout: float | None) -> bool:
         """Wait for the end of the run and of its own threads; Ctrl-C interrupts. Not in a callback of this run."""
@@ -201,14 +205,42 @@ class Run:
         self._endpoint = None
         self._pool = None
         self._owned = False
-        self.state = ServiceState.STOPPED
         self._stopped.set()
         component = self.component()
         if component is not None:
             component._forked()
 
 
-def wait_for(event: threading.Event, timeout: float | None = None) -> bool:
+class Signal:
+    """An event that a signal handler may wait for, also in the middle of the same wait.
+
+    threading.Event has a lock: a handler that came while its own thread held that would wait for ever.
+    """
+
+    def __init__(self) -> None:
+        self._done = False
+        self._waiting: list[threading.Lock] = []
+
+    def is_set(self) -> bool:
+        return self._done
+
+    def set(self) -> None:
+        self._done = True
+        for one in list(self._waiting):
+            with contextlib.suppress(RuntimeError):  # set twice
+                one.release()
+
+    def wait(self, timeout: float) -> bool:
+        mine = threading.Lock()
+        mine.acquire()
+        self._waiting.append(mine)
+        try:
+            return self._done or mine.acquire(timeout=timeout) or self._done
+        finally:
+            self._waiting.remove(mine)
+
+
+def wait_for(event: Signal, timeout: float | None = None) -> bool:
     """``event.wait``, which Ctrl-C surely interrupts: a signal just before the thread sleeps would else be missed."""
     deadline = None if timeout is None else time.monotonic() + timeout
     while not event.is_set():

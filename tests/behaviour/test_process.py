@@ -11,7 +11,7 @@ import time
 import pytest
 from peers import DEADLINE_S, read
 from programs import START, run
-from systems import NEEDS_LIMITS, NEEDS_PROC
+from systems import NEEDS_KILL, NEEDS_LIMITS, NEEDS_PROC
 from tell import python, tell
 
 
@@ -237,3 +237,26 @@ print("alive")
 server.stop()
 """
     assert run(backend, program) == ["alive"]
+
+
+@NEEDS_KILL
+def test_signals_that_stop_in_the_middle_of_each_other(backend: str) -> None:
+    """Each waits for the end, wherever it interrupted the one before; impatient people press Ctrl-C again."""
+    program = """
+import random
+def stop(*rest):
+    global deep
+    if deep < 3:
+        deep += 1
+        server.stop()
+        deep -= 1
+signal.signal(signal.SIGALRM, stop)
+for seed in range(150):
+    server, deep = serve(), 0
+    signal.setitimer(signal.ITIMER_REAL, random.Random(seed).uniform(1e-5, 1e-3), 1e-4)
+    assert server.wait()
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    assert server.state is wawo.ServiceState.STOPPED
+print("each one ended")
+"""
+    assert run(backend, program) == ["each one ended"]
