@@ -641,9 +641,9 @@ static int wait_fresh(struct wawo_backend *b, int64_t timeout_ns)
     int64_t now = wawo_os_now_coarse_ns();
     int err;
 
-    if (b->fresh_count == FRESH || now - b->looked_ns >= LOOK_BUSY_NS)
+    if (b->fresh_count == FRESH || now - b->looked_ns >= LOOK_BUSY_NS) {
         look_again(b, now);
-    else if (timeout_ns < 0 || timeout_ns > LOOK_IDLE_NS) {
+    } else if (timeout_ns < 0 || timeout_ns > LOOK_IDLE_NS) {
         err = wawo_uring_wait(&b->ring, LOOK_IDLE_NS);
         if (err != 0 || wawo_uring_answer(&b->ring) != NULL || b->fresh_count == 0)
             return err;

@@ -119,7 +119,7 @@ bool wawo_uring_buffers_fill(struct wawo_uring_buffers *l)
 void wawo_uring_buffers_more(struct wawo_uring_buffers *l)
 {
     l->full = 0;
-    l->want = (unsigned)wawo_min_size(l->want * 2, l->most);
+    l->want = (unsigned)wawo_min_size((size_t)l->want * 2, l->most);
 }
 
 const uint8_t *wawo_uring_buffers_took(struct wawo_uring_buffers *l, uint32_t flags, size_t len,
