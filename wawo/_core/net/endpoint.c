@@ -412,11 +412,14 @@ static void look(struct wawo_call *call, struct wawo_loop *loop, bool dead)
 
 static void post_look(struct wawo_branch *b)
 {
+    struct wawo_endpoint *e = b->endpoint;
+
     if (wawo_exchange(&b->look_posted, 1) != 0)
         return;
-    wawo_add(&b->endpoint->refs, 1); /* the call's */
-    if (!wawo_loop_post(b->net->loop, &b->look))
-        endpoint_unref(b->endpoint);
+    wawo_add(&e->refs, 1); /* the call's */
+    /* Not by b->net: another stop may have ended, and the threads with it, while this one was on its way. */
+    if (!wawo_loop_post(&e->threads->loops[b - e->branches], &b->look))
+        endpoint_unref(e);
 }
 
 void wawo_endpoint_stop(struct wawo_endpoint *e, int64_t drain_ns)
