@@ -168,12 +168,12 @@ TEST_EACH_BACKEND(one_that_takes_its_output_stays, backend)
     int fd;
 
     open_with(&s, &server, backend, NULL);
-    server.options.idle_timeout_ns = 4 * IDLE;
+    server.options.idle_timeout_ns = 10 * IDLE;
     party_start(&server);
     fd = kit_connect_small(server.port);
     party_wait(&server, WAWO_ON_ACCEPT, 1);
     ASSERT_EQ(wawo_share_send(server.last, block, sizeof block), 1);
-    for (until = wawo_os_now_ns() + 16 * IDLE; wawo_os_now_ns() < until && at < sizeof block / 2; at += step) {
+    for (until = wawo_os_now_ns() + 20 * IDLE; wawo_os_now_ns() < until && at < sizeof block / 2; at += step) {
         step = kit_read(fd, block, 32 * KIB);
         ASSERT_EQ(step, 32u * KIB);
         wait_ns(3 * WAWO_MSEC);
