@@ -68,7 +68,7 @@ class Run:
     def _renew_locks(self) -> None:
         self._lock = threading.RLock()
         self._reaping = threading.RLock()
-        self._stopped = Signal()
+        self._stopped = Latch()
         self._waiters = 0
 
     @property
@@ -211,7 +211,7 @@ class Run:
             component._forked()
 
 
-class Signal:
+class Latch:
     """An event that a signal handler may wait for, also in the middle of the same wait.
 
     threading.Event has a lock: a handler that came while its own thread held that would wait for ever.
@@ -240,7 +240,7 @@ class Signal:
             self._waiting.remove(mine)
 
 
-def wait_for(event: Signal, timeout: float | None = None) -> bool:
+def wait_for(event: Latch, timeout: float | None = None) -> bool:
     """``event.wait``, which Ctrl-C surely interrupts: a signal just before the thread sleeps would else be missed."""
     deadline = None if timeout is None else time.monotonic() + timeout
     while not event.is_set():

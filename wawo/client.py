@@ -8,7 +8,7 @@ import weakref
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-from ._runs import Run, Signal, in_callback, wait_for
+from ._runs import Latch, Run, in_callback, wait_for
 from .component import Component, check_target
 from .connection import Connection
 from .errors import HandleResult, Operation, StateError, start_error
@@ -147,7 +147,7 @@ class _Attempt:
 
     def __init__(self) -> None:
         self.connection: Connection | None = None
-        self.settled = Signal()
+        self.settled = Latch()
         self.failure: Exception | None = None
 
     def watch(self, run: Run, callbacks: dict[str, Callable[..., object]]) -> dict[str, Callable[..., object]]:
