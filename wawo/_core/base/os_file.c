@@ -16,6 +16,7 @@
 
 #include "atomic.h"
 #include "err.h"
+#include "os.h"
 #include "os_file.h"
 
 #include <fcntl.h>
@@ -228,27 +229,17 @@ static int send_pages(int sock, int fd, uint64_t offset, size_t len, off_t *sent
 }
 #endif
 
-/* A socket that SIGPIPE could come from has been told not to (os_posix.c), where a flag cannot say so. */
-#if defined(__APPLE__)
-#define SEND_FLAGS 0
-#else
-#define SEND_FLAGS MSG_NOSIGNAL
-#endif
-
 static ptrdiff_t send_copy(int sock, int fd, uint64_t offset, size_t len)
 {
     char block[READ_BLOCK];
-    ssize_t n, sent;
+    ssize_t n;
 
     do {
         n = pread(fd, block, wawo_min_size(len, sizeof block), (off_t)offset);
     } while (n < 0 && errno == EINTR);
     if (n <= 0)
         return n == 0 ? 0 : -errno;
-    do {
-        sent = send(sock, block, (size_t)n, SEND_FLAGS);
-    } while (sent < 0 && errno == EINTR);
-    return sent >= 0 ? sent : -errno;
+    return wawo_os_send(sock, block, (size_t)n);
 }
 
 ptrdiff_t wawo_os_sendfile(int sock, int fd, uint64_t offset, size_t len)
