@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import os
+import sys
 import threading
 import time
 import weakref
@@ -20,6 +21,8 @@ from .errors import ServiceState, StateError
 from .listener import log_exception
 
 if TYPE_CHECKING:
+    from types import FrameType
+
     from .component import Component
 
 EXIT_SECONDS = 1.0
@@ -178,6 +181,8 @@ class Run:
 
     def wait(self, timeout: float | None) -> bool:
         """Wait for the end of the run and of its own threads; Ctrl-C interrupts. Not in a callback of this run."""
+        if inside_engine():
+            return self._stopped.is_set()
         with self._lock:
             self._waiters += 1
         try:
@@ -249,6 +254,17 @@ def wait_for(event: Latch, timeout: float | None = None) -> bool:
             break
         event.wait(min(rest, SIGNAL_SECONDS))
     return event.is_set()
+
+
+def inside_engine() -> bool:
+    """Whether a signal came in the middle of the portable engine: its handler cannot wait, for the loops may need what
+    the interrupted call holds."""
+    if threading.get_ident() != threading.main_thread().ident:  # others run no handlers, but callbacks
+        return False
+    frame: FrameType | None = sys._getframe()
+    while frame is not None and frame.f_globals.get("__package__") != "wawo._portable":
+        frame = frame.f_back
+    return frame is not None
 
 
 def in_callback() -> bool:

@@ -8,7 +8,7 @@ import weakref
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-from ._runs import Latch, Run, in_callback, wait_for
+from ._runs import Latch, Run, in_callback, inside_engine, wait_for
 from .component import Component, check_target
 from .connection import Connection
 from .errors import HandleResult, Operation, StateError, start_error
@@ -60,6 +60,8 @@ class TcpClient(Component):
             timeout = check_seconds("timeout", timeout, 86_400, zero=False)
         if wait and in_callback():
             raise StateError("start(wait=True) would block the loop thread that runs this callback: use wait=False")
+        if wait and inside_engine():
+            raise StateError("start(wait=True) in a signal handler would block the call it interrupted: use wait=False")
         attempt = _Attempt()
         with self._starting("connect to", host, port) as run:
             endpoint = self._open(run, [attempt.watch(run, self._callbacks()[0])])

@@ -173,8 +173,9 @@ class Component:
         """Stop: accept and connect no more, let connections finish for ``drain`` seconds, then close them.
 
         Each gets OnClose, then OnShutdown comes once. Blocks until that is done; in a callback on one of its own
-        threads it only asks, returns at once and completes after it. Does nothing when stopped. ``drain`` is 0 to
-        86,400 seconds; a later call may shorten it.
+        threads it only asks, returns at once and completes after it; so it does in a signal handler that came in the
+        middle of the portable engine. Does nothing when stopped. ``drain`` is 0 to 86,400 seconds; a later call may
+        shorten it.
         """
         drain = check_seconds("drain", drain, _DRAIN_SECONDS)
         run = self._run
@@ -191,7 +192,7 @@ class Component:
     def wait(self, timeout: float | None = None) -> bool:
         """Block until it has stopped; True then, False when ``timeout`` seconds have passed before. Ctrl-C works.
 
-        Raises StateError in a callback, where it would wait for itself.
+        In a signal handler that came in the middle of the portable engine it does not block: False at once. Raises StateError in a callback, where it would wait for itself.
         """
         if timeout is not None:
             timeout = check_seconds("timeout", timeout, _WAIT_SECONDS)

@@ -13,6 +13,7 @@ from peers import DEADLINE_S, read
 from programs import START, run
 from systems import NEEDS_KILL, NEEDS_LIMITS, NEEDS_PROC
 from tell import python, tell
+from wawo import _core
 
 
 @pytest.mark.parametrize("where", ["server.wait()", "server.wait(60)", "with server: server.wait()"])
@@ -241,7 +242,7 @@ server.stop()
 
 @NEEDS_KILL
 def test_signals_that_stop_in_the_middle_of_each_other(backend: str) -> None:
-    """Each waits for the end, wherever it interrupted the one before; impatient people press Ctrl-C again."""
+    """All come to their end, wherever each interrupted the one before; impatient people press Ctrl-C again."""
     program = """
 import random
 def stop(*rest):
@@ -260,3 +261,35 @@ for seed in range(150):
 print("each one ended")
 """
     assert run(backend, program) == ["each one ended"]
+
+
+@NEEDS_KILL
+@pytest.mark.skipif(_core.ENGINE != "portable", reason="no handler runs in the middle of the compiled engine")
+def test_a_signal_in_the_middle_of_the_portable_engine(backend: str) -> None:
+    """The loop needs the lock that the interrupted call holds: a handler that waited for it would wait for ever."""
+    program = """
+from wawo._portable.loop import Loop
+post = Loop.post_all
+def interrupted(loop, calls):
+    with loop._lock:
+        if threading.current_thread() is threading.main_thread():
+            signal.raise_signal(signal.SIGALRM)
+        return post(loop, calls)
+def stop(*rest):
+    Loop.post_all = post
+    server.stop()
+    print(server.wait(), server.state.name)
+    try:
+        wawo.TcpClient(Echo()).start("127.0.0.1", 9)
+    except wawo.StateError as error:
+        print(error)
+signal.signal(signal.SIGALRM, stop)
+server = serve()
+Loop.post_all = interrupted
+server.stop()
+print(server.wait(), server.state.name)
+"""
+    asked, refused, ended = run(backend, program)
+    assert asked == "False STOPPING"
+    assert "signal handler" in refused
+    assert ended == "True STOPPED"
