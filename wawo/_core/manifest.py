@@ -100,7 +100,7 @@ SOURCES = {
 }
 
 LIBRARIES = {
-    "linux": ("pthread",),
+    "linux": ("pthread", "dl"),
     "darwin": (),
     "freebsd": ("pthread",),
     "openbsd": ("pthread",),

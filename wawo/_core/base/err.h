@@ -13,6 +13,7 @@
     X(INVAL, EINVAL, "invalid argument")                                                                               \
     X(MSGSIZE, EMSGSIZE, "a frame is over its limit")                                                                  \
     X(BADMSG, EBADMSG, "a frame is malformed")                                                                         \
+    X(PROTO, EPROTO, "TLS failed")                                                                                     \
     X(CANCELED, ECANCELED, "a callback refused")                                                                       \
     X(TIMEDOUT, ETIMEDOUT, "timed out")                                                                                \
     X(RESET, ECONNRESET, "connection reset by peer")                                                                   \

@@ -126,4 +126,13 @@ int wawo_os_random(void *p, size_t len);
 void *wawo_os_map(size_t size);
 void wawo_os_unmap(void *p, size_t size);
 
+/* ---- libraries that others have loaded ---- */
+
+typedef void (*wawo_os_function)(void);
+
+/* The shared object that was loaded from that path, held from then on; NULL: none was, or the system does not tell. */
+void *wawo_os_library(const char *path);
+/* A function that it exports, or one of those that it was linked with; NULL: none. */
+wawo_os_function wawo_os_library_function(void *library, const char *name);
+
 #endif

@@ -261,6 +261,16 @@ ptrdiff_t wawo_os_sendfile(int sock, int fd, uint64_t offset, size_t len)
 
 #endif
 
+ptrdiff_t wawo_os_file_read(int fd, void *to, uint64_t offset, size_t len)
+{
+    ssize_t n;
+
+    do
+        n = pread(fd, to, len, (off_t)offset);
+    while (n < 0 && errno == EINTR);
+    return n < 0 ? -errno : n;
+}
+
 bool wawo_os_file_cached(int fd, enum wawo_os_cache how, uint64_t offset, size_t len)
 {
     bool (*pretend)(uint64_t offset, size_t len) = wawo_load_relaxed(&pretend_cached);

@@ -21,6 +21,8 @@ bool wawo_os_file_cached(int fd, enum wawo_os_cache how, uint64_t offset, size_t
 /* Reads the range into memory, and waits for it; starts to read `ahead` bytes behind it. 0, also where the file ends
  * early. */
 int wawo_os_file_load(int fd, uint64_t offset, size_t len, size_t ahead);
+/* Bytes that were read, 0 at the end of the file. */
+ptrdiff_t wawo_os_file_read(int fd, void *to, uint64_t offset, size_t len);
 /* Bytes that went from the file into the socket, 0 at the end of the file. A socket whose peer is gone raises SIGPIPE
  * on this thread, which therefore has it blocked: the loops have. */
 ptrdiff_t wawo_os_sendfile(int sock, int fd, uint64_t offset, size_t len);

@@ -26,13 +26,12 @@ HANDLE wawo_os_file_handle(int fd)
     return (HANDLE)_get_osfhandle(fd);
 }
 
-/* Bytes read, 0 at the end of the file, or an error. */
-static ptrdiff_t read_at(int fd, void *buf, size_t len, uint64_t offset)
+ptrdiff_t wawo_os_file_read(int fd, void *to, uint64_t offset, size_t len)
 {
     OVERLAPPED at = {.Offset = (DWORD)offset, .OffsetHigh = (DWORD)(offset >> 32)};
     DWORD n;
 
-    if (ReadFile(wawo_os_file_handle(fd), buf, (DWORD)len, &n, &at))
+    if (ReadFile(wawo_os_file_handle(fd), to, (DWORD)len, &n, &at))
         return (ptrdiff_t)n;
     return GetLastError() == ERROR_HANDLE_EOF ? 0 : WAWO_EIO;
 }
@@ -61,7 +60,7 @@ int wawo_os_file_load(int fd, uint64_t offset, size_t len, size_t ahead)
     if (pretend != NULL)
         return pretend(offset, len);
     while (len > 0 && n > 0) {
-        n = read_at(fd, waste, wawo_min_size(len, sizeof waste), offset);
+        n = wawo_os_file_read(fd, waste, offset, wawo_min_size(len, sizeof waste));
         offset += (uint64_t)(n > 0 ? n : 0);
         len -= (size_t)(n > 0 ? n : 0);
     }
@@ -71,7 +70,7 @@ int wawo_os_file_load(int fd, uint64_t offset, size_t len, size_t ahead)
 ptrdiff_t wawo_os_sendfile(int sock, int fd, uint64_t offset, size_t len)
 {
     char block[READ_BLOCK];
-    ptrdiff_t n = read_at(fd, block, wawo_min_size(len, sizeof block), offset);
+    ptrdiff_t n = wawo_os_file_read(fd, block, offset, wawo_min_size(len, sizeof block));
 
     return n > 0 ? wawo_os_send(sock, block, (size_t)n) : n;
 }

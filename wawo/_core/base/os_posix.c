@@ -6,6 +6,7 @@
 #include "os.h"
 
 #include <arpa/inet.h>
+#include <dlfcn.h>
 #include <fcntl.h>
 #include <net/if.h>
 #include <netdb.h>
@@ -631,4 +632,20 @@ void *wawo_os_map(size_t size)
 void wawo_os_unmap(void *p, size_t size)
 {
     (void)munmap(p, size);
+}
+
+/* ---- libraries ---- */
+
+void *wawo_os_library(const char *path)
+{
+    return dlopen(path, RTLD_LAZY | RTLD_NOLOAD);
+}
+
+wawo_os_function wawo_os_library_function(void *library, const char *name)
+{
+    void *found = dlsym(library, name);
+    wawo_os_function function;
+
+    memcpy(&function, &found, sizeof function); /* ISO C has no cast for it, POSIX wants it to work */
+    return function;
 }

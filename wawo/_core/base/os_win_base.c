@@ -1,4 +1,4 @@
-/* F0 os for Windows: errors, time, random bytes, memory maps, threads. */
+/* F0 os for Windows: errors, time, random bytes, memory maps, libraries, threads. */
 #include "os_win.h"
 
 #include "alloc.h"
@@ -77,6 +77,48 @@ void wawo_os_unmap(void *p, size_t size)
 {
     (void)size;
     (void)VirtualFree(p, 0, MEM_RELEASE);
+}
+
+/* ---- libraries ---- */
+
+void *wawo_os_library(const char *path)
+{
+    wchar_t wide[1024];
+    HMODULE library = NULL;
+
+    if (MultiByteToWideChar(CP_UTF8, 0, path, -1, wide, sizeof wide / sizeof *wide) > 0)
+        (void)GetModuleHandleExW(0, wide, &library);
+    return library;
+}
+
+/* The library that an import was bound to: there lies the first of the addresses that the loader has found. By its name
+ * another one could be met, for two of a name may be loaded. */
+static HMODULE bound_to(const uint8_t *base, const IMAGE_IMPORT_DESCRIPTOR *import)
+{
+    const IMAGE_THUNK_DATA *first = (const void *)(base + import->FirstThunk);
+    const DWORD how = GET_MODULE_HANDLE_EX_FLAG_FROM_ADDRESS | GET_MODULE_HANDLE_EX_FLAG_UNCHANGED_REFCOUNT;
+    HMODULE library = NULL;
+
+    (void)GetModuleHandleExW(how, (const wchar_t *)(uintptr_t)first->u1.Function, &library);
+    return library;
+}
+
+wawo_os_function wawo_os_library_function(void *library, const char *name)
+{
+    const uint8_t *base = library; /* GetProcAddress looks no further than there: hence all that it imports from */
+    const IMAGE_DOS_HEADER *head = library;
+    const IMAGE_NT_HEADERS *headers = (const void *)(base + head->e_lfanew);
+    const IMAGE_DATA_DIRECTORY *imports = &headers->OptionalHeader.DataDirectory[IMAGE_DIRECTORY_ENTRY_IMPORT];
+    const IMAGE_IMPORT_DESCRIPTOR *import = (const void *)(base + imports->VirtualAddress);
+    FARPROC found = GetProcAddress(library, name);
+    HMODULE other;
+
+    for (; found == NULL && imports->Size > 0 && import->FirstThunk != 0; import++) {
+        other = bound_to(base, import);
+        if (other != NULL)
+            found = GetProcAddress(other, name);
+    }
+    return (wawo_os_function)found;
 }
 
 /* ---- threads ---- */
