@@ -5,6 +5,9 @@
 #include "threads.h"
 #include "work.h"
 
+enum { CACHED_BYTES = 2 * 1024 * 1024 }; /* of a file, looked for in memory at once */
+#define WARM_NS (500 * WAWO_MSEC) /* what was in memory is taken to be there for this long */
+
 struct warm {
     struct wawo_work work;
     struct wawo_call call;
@@ -43,6 +46,23 @@ static void warm_run(struct wawo_work *work)
     if (!wawo_loop_post(loop, &w->call)) /* from here on `w` is the loop's */
         warm_free(w);
     wawo_threads_drop(threads);
+}
+
+size_t wawo_warm_cached(struct wawo_file *f, size_t want)
+{
+    int64_t now = wawo_os_now_coarse_ns();
+    size_t len = f->left < CACHED_BYTES ? (size_t)f->left : CACHED_BYTES;
+
+    if (f->offset >= f->warm_end || now - f->warm_ns > WARM_NS) {
+        if (!wawo_os_file_cached(f->fd, f->cache, f->offset, len)) {
+            if (want >= len || !wawo_os_file_cached(f->fd, f->cache, f->offset, want))
+                return 0;
+            len = want;
+        }
+        f->warm_end = f->offset + len;
+        f->warm_ns = now;
+    }
+    return f->warm_end - f->offset < want ? (size_t)(f->warm_end - f->offset) : want;
 }
 
 int wawo_warm_start(struct wawo_loop *loop, uint64_t id, struct wawo_file *file, size_t len, size_t ahead,

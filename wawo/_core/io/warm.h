@@ -4,6 +4,9 @@
 
 #include "loop.h"
 
+/* How many of the next `want` bytes of a file are in memory; 0: not all of them. Loop. */
+size_t wawo_warm_cached(struct wawo_file *f, size_t want);
+
 /* Called on the loop, unless that has ended: `error` is 0 or why the file cannot be read. `file` is valid in the call. */
 typedef void (*wawo_warm_answer)(void *arg, uint64_t id, struct wawo_file *file, size_t len, int error);
 

@@ -8,11 +8,9 @@ enum {
     FILES_BYTES = 2 * 1024 * 1024, /* of files, written in one turn; shared by those that are ready */
     FILE_FIRST = 256 * 1024,       /* of a file, at once when it is sent */
     FILE_LEAST = 64 * 1024,        /* and however many there are: less would not be worth the call */
-    CACHED_BYTES = FILES_BYTES,    /* of a file, looked for in memory at once */
     READ_BYTES = 1024 * 1024,      /* of a file, read into memory at once: other files wait for their turn */
     READ_AHEAD = 1024 * 1024       /* and started to be read, for the time it takes to send the former */
 };
-#define WARM_NS (500 * WAWO_MSEC) /* what was in memory is taken to be there for this long */
 
 void wawo_writer_init(struct wawo_writer *w, const struct wawo_backend_env *env,
                       void (*go_on)(void *arg, struct wawo_sock *s), void *arg)
@@ -51,24 +49,6 @@ static void file_read(void *arg, uint64_t id, struct wawo_file *f, size_t len, i
     w->go_on(w->arg, s);
 }
 
-/* How many of the next `want` bytes of a file are in memory; 0: not all of them. */
-static size_t file_cached(struct wawo_file *f, size_t want)
-{
-    int64_t now = wawo_os_now_coarse_ns();
-    size_t len = f->left < CACHED_BYTES ? (size_t)f->left : CACHED_BYTES;
-
-    if (f->offset >= f->warm_end || now - f->warm_ns > WARM_NS) {
-        if (!wawo_os_file_cached(f->fd, f->cache, f->offset, len)) {
-            if (want >= len || !wawo_os_file_cached(f->fd, f->cache, f->offset, want))
-                return 0;
-            len = want;
-        }
-        f->warm_end = f->offset + len;
-        f->warm_ns = now;
-    }
-    return f->warm_end - f->offset < want ? (size_t)(f->warm_end - f->offset) : want;
-}
-
 /* Writes of the file that is next: what the kernel took, WAWO_AGAIN also when it is read first, or an error. */
 static ptrdiff_t write_file(struct wawo_writer *w, struct wawo_sock *s, struct wawo_file *f, size_t *asked)
 {
@@ -80,7 +60,7 @@ static ptrdiff_t write_file(struct wawo_writer *w, struct wawo_sock *s, struct w
         return f->error;
     if (f->left < *asked)
         *asked = (size_t)f->left;
-    *asked = file_cached(f, *asked);
+    *asked = wawo_warm_cached(f, *asked);
     if (wawo_unlikely(*asked == 0)) {
         *asked = f->left < READ_BYTES ? (size_t)f->left : READ_BYTES;
         ahead = f->left - *asked < READ_AHEAD ? (size_t)(f->left - *asked) : READ_AHEAD;
