@@ -10,5 +10,6 @@
 int fuzz_framing(const uint8_t *data, size_t size);
 int fuzz_filter(const uint8_t *data, size_t size);
 int fuzz_proxy(const uint8_t *data, size_t size);
+int fuzz_tls(const uint8_t *data, size_t size);
 
 #endif

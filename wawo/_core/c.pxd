@@ -9,6 +9,7 @@ cdef extern from "<base/err.h>" nogil:
         WAWO_EINVAL
         WAWO_EMSGSIZE
         WAWO_EBADMSG
+        WAWO_EPROTO
         WAWO_ECANCELED
         WAWO_ENOTSUP
         WAWO_ECLOSED
@@ -37,6 +38,8 @@ cdef extern from "<wawo.h>" nogil:
         WAWO_ON_CLOSE
         WAWO_ON_SHUTDOWN
         WAWO_EVENT_KINDS
+    enum:
+        WAWO_ON_WRAP
     enum wawo_operation:
         WAWO_OP_UNKNOWN
         WAWO_OP_ACCEPT
@@ -134,6 +137,8 @@ cdef extern from "<wawo.h>" nogil:
         int64_t connect_timeout_ns
         int64_t idle_timeout_ns
         uint64_t receive_rate
+        bint tls
+        int64_t handshake_timeout_ns
     enum:
         WAWO_MARK_MAX
     struct wawo_framing:
@@ -175,6 +180,8 @@ cdef extern from "<wawo.h>" nogil:
         uint64_t receive_pauses
         uint64_t rate_pauses
         uint64_t idle_closed
+        uint64_t handshakes
+        uint64_t handshakes_failed
         uint64_t messages_in
         uint64_t messages_out
         uint64_t broadcasts_skipped
@@ -211,6 +218,7 @@ cdef extern from "<wawo.h>" nogil:
     bint wawo_share_connected(const wawo_share *s)
     size_t wawo_share_unread(const wawo_share *s)
     int wawo_share_fetch(wawo_share *s, void *out, size_t n, bint consume)
+    bint wawo_share_here(const wawo_share *s)
     void wawo_share_refuse(wawo_share *s, wawo_operation operation, int error)
     size_t wawo_share_pending(const wawo_share *s)
     int64_t wawo_share_connect_ns(const wawo_share *s)
@@ -220,6 +228,40 @@ cdef extern from "<wawo.h>" nogil:
     int wawo_share_address(const wawo_share *s, bint local, char *host, int *family)
     int wawo_share_error(const wawo_share *s, int *operation, int *gai)
     const char *wawo_share_fault(const wawo_share *s)
+
+    struct wawo_tls_pipe:
+        const uint8_t *ptr
+        size_t len
+    int wawo_tls_put(wawo_tls_pipe *pipe, const void *data, size_t len)
+    struct wawo_tls_ops:
+        const char *name
+        bint enters
+        int (*attach)(void *session, wawo_tls_pipe *pipe) noexcept
+        int (*handshake)(void *session) noexcept
+        ptrdiff_t (*read)(void *session, void *to, size_t room) noexcept
+        int (*pending)(void *session) noexcept
+        ptrdiff_t (*write)(void *session, const void *data, size_t len) noexcept
+        int (*shutdown)(void *session) noexcept
+    enum:
+        WAWO_TLS_CLIENT
+        WAWO_TLS_LENIENT
+    int wawo_share_secure(wawo_share *s, const wawo_tls_ops *ops, void *session, unsigned how)
+    int wawo_share_start_tls(wawo_share *s, const wawo_tls_ops *ops, void *session, unsigned how)
+    enum wawo_tls_fault:
+        WAWO_TLS_FINE
+        WAWO_TLS_FAILED
+        WAWO_TLS_CUT
+        WAWO_TLS_LATE
+        WAWO_TLS_LEFTOVER
+    wawo_tls_fault wawo_share_tls_fault(const wawo_share *s, unsigned long *code, long *verify)
+    const wawo_tls_ops wawo_tls_openssl
+    int wawo_openssl_find(const char *path, const char **missing)
+    void *wawo_openssl_context(void *session)
+    void *wawo_openssl_maker(void *session)
+    const char *wawo_openssl_reason(unsigned long code)
+    const char *wawo_openssl_library(unsigned long code)
+    const char *wawo_openssl_verify_text(long verify)
+    bint wawo_openssl_try(void *session)
 
     enum:
         WAWO_LOAD_CONNECTIONS_MAX

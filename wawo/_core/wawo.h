@@ -20,7 +20,7 @@ enum wawo_event_kind {
     WAWO_ON_PREPARE_CONNECT, /* error: the descriptor that is about to connect, lent */
     WAWO_ON_ACCEPT,
     WAWO_ON_CONNECT,
-    WAWO_ON_HANDSHAKE,
+    WAWO_ON_HANDSHAKE, /* len 1: of TLS; 0: there is none */
     WAWO_ON_RECEIVE, /* ptr, len inside chunk */
     WAWO_ON_SEND,    /* len bytes were taken by the kernel */
     WAWO_ON_DRAIN,
@@ -28,6 +28,8 @@ enum wawo_event_kind {
     WAWO_ON_SHUTDOWN, /* no connection: the endpoint has stopped */
     WAWO_EVENT_KINDS
 };
+/* No listener's business: the connection needs a TLS session, see wawo_share_secure. */
+enum { WAWO_ON_WRAP = WAWO_EVENT_KINDS };
 
 /* The operation that a close is reported with; values as in HP-Socket. */
 enum wawo_operation {
@@ -41,11 +43,11 @@ enum wawo_operation {
 };
 
 struct wawo_event {
-    uint8_t kind;      /* enum wawo_event_kind */
+    uint8_t kind; /* enum wawo_event_kind */
     uint8_t operation; /* enum wawo_operation */
-    uint8_t owned;     /* the core's: this event gives back a reference of chunk */
-    int32_t error;     /* errno value, 0 = none */
-    void *owner;       /* the endpoint's user pointer */
+    uint8_t owned; /* the core's: this event gives back a reference of chunk */
+    int32_t error; /* errno value, 0 = none */
+    void *owner; /* the endpoint's user pointer */
     struct wawo_share *share;
     struct wawo_chunk *chunk;
     const uint8_t *ptr;
@@ -140,40 +142,42 @@ enum wawo_role { WAWO_SERVER, WAWO_AGENT, WAWO_CLIENT };
 enum wawo_framing_kind {
     WAWO_FRAMING_RAW,
     WAWO_FRAMING_LENGTH, /* a length, then the message */
-    WAWO_FRAMING_FIELD,  /* a length field somewhere in a header */
-    WAWO_FRAMING_PACK,   /* HP-Socket's */
-    WAWO_FRAMING_MARKS,  /* up to a mark, or between two */
-    WAWO_FRAMING_FIXED,  /* messages of one size */
+    WAWO_FRAMING_FIELD, /* a length field somewhere in a header */
+    WAWO_FRAMING_PACK, /* HP-Socket's */
+    WAWO_FRAMING_MARKS, /* up to a mark, or between two */
+    WAWO_FRAMING_FIXED, /* messages of one size */
     WAWO_FRAMING_PACKET, /* the C++ wawo's */
-    WAWO_FRAMING_PULL    /* bytes that wait until they are fetched */
+    WAWO_FRAMING_PULL /* bytes that wait until they are fetched */
 };
 
 struct wawo_options {
     uint32_t max_connections;
     uint32_t max_per_address; /* connections that a server accepts of one address; 0: any */
     bool close_when_full; /* accept and close; else leave them in the backlog */
-    bool proxy_protocol;  /* a server's connections begin with a PROXY header, and have connect_timeout for it */
+    bool proxy_protocol; /* a server's connections begin with a PROXY header, and have connect_timeout for it */
     bool auto_pause;
-    bool no_delay;        /* connects; listeners hand theirs down */
+    bool no_delay; /* connects; listeners hand theirs down */
     int keepalive_idle_s, keepalive_interval_s;
     size_t high_water, low_water, max_pending, max_pending_total;
     int64_t close_timeout_ns, connect_timeout_ns;
     int64_t idle_timeout_ns; /* 0: none */
-    uint64_t receive_rate;   /* bytes a second of each connection; 0: any */
+    uint64_t receive_rate; /* bytes a second of each connection; 0: any */
+    bool tls; /* its connections begin with TLS */
+    int64_t handshake_timeout_ns;
 };
 
 /* What each kind means by these stands in proto/; what it does not use is not looked at. */
 enum { WAWO_MARK_MAX = 16 };
 struct wawo_framing {
-    int kind;                               /* enum wawo_framing_kind */
-    uint64_t max_size;                      /* bytes: of a message; FIXED: of each; PULL: that lie unread */
-    uint8_t field_size;                     /* LENGTH, FIELD: 1, 2, 3, 4, 8; FIELD: 0 for a varint */
-    bool little;                            /* LENGTH, FIELD */
-    uint32_t offset;                        /* FIELD */
-    int64_t adjust;                         /* FIELD */
-    int32_t strip;                          /* FIELD; negative: the header, up to the end of the field */
-    uint16_t flag;                          /* PACK */
-    uint8_t start_len, end_len;             /* MARKS; no start: messages end with a mark */
+    int kind; /* enum wawo_framing_kind */
+    uint64_t max_size; /* bytes: of a message; FIXED: of each; PULL: that lie unread */
+    uint8_t field_size; /* LENGTH, FIELD: 1, 2, 3, 4, 8; FIELD: 0 for a varint */
+    bool little; /* LENGTH, FIELD */
+    uint32_t offset; /* FIELD */
+    int64_t adjust; /* FIELD */
+    int32_t strip; /* FIELD; negative: the header, up to the end of the field */
+    uint16_t flag; /* PACK */
+    uint8_t start_len, end_len; /* MARKS; no start: messages end with a mark */
     uint8_t start[WAWO_MARK_MAX], end[WAWO_MARK_MAX];
 };
 
@@ -228,6 +232,8 @@ size_t wawo_endpoint_disconnect(struct wawo_endpoint *e, int64_t period_ns, bool
     X(receive_pauses, "times receiving paused: water mark or memory")                                                  \
     X(rate_pauses, "times receiving paused: receive_rate")                                                             \
     X(idle_closed, "connections ended by idle_timeout")                                                                \
+    X(handshakes, "TLS handshakes done")                                                                               \
+    X(handshakes_failed, "connections that ended in the middle of one")                                                \
     X(messages_in, "messages delivered or dropped unheard")                                                            \
     X(messages_out, "messages accepted for sending")                                                                   \
     X(broadcasts_skipped, "messages that broadcasts left out for slow connections")                                    \
@@ -296,6 +302,8 @@ size_t wawo_share_unread(const struct wawo_share *s);
  * WAWO_EMSGSIZE: so many never lie there at once; WAWO_ENOTSUP: another framing; WAWO_ECLOSED: not on its loop, or gone. */
 int wawo_share_fetch(struct wawo_share *s, void *out, size_t n, bool consume);
 bool wawo_share_connected(const struct wawo_share *s);
+/* On its loop's thread, and not over. */
+bool wawo_share_here(const struct wawo_share *s);
 /* A callback refused: closes, and ON_CLOSE says `operation` and `error`, an errno value. In deliver. */
 void wawo_share_refuse(struct wawo_share *s, enum wawo_operation operation, int error);
 /* Bytes accepted and not yet taken by the kernel; a file counts 4096, whatever its size, until the kernel has all of it. */
@@ -314,6 +322,77 @@ int wawo_share_error(const struct wawo_share *s, int *operation, int *gai);
  * NULL. */
 const char *wawo_share_fault(const struct wawo_share *s);
 
+/* ---- TLS: a filter at the bottom of a connection's chain drives a session of whoever does the cryptography ---- */
+
+/* Between a session and its filter: the ciphertext that came, and why the session failed. */
+struct wawo_tls_pipe {
+    const uint8_t *ptr; /* what is left of it; the session takes from its front */
+    size_t len;
+    unsigned long code; /* of OpenSSL's queue of errors, 0: none */
+    long verify; /* X509_V_…, 0: nothing wrong with the certificate */
+};
+
+/* Takes ciphertext for the peer. WAWO_ENOMEM: nothing was taken, the session must fail. From the functions below. */
+int wawo_tls_put(struct wawo_tls_pipe *pipe, const void *data, size_t len);
+
+/* What a session can do; the filter calls it on its loop's thread, never from within itself. Results: WAWO_EPROTO when
+ * it has failed, WAWO_ENOMEM; then only `attach` follows. */
+struct wawo_tls_ops {
+    const char *name;
+    bool enters; /* wants to be called between enter and leave of the sink (Python: with the GIL) */
+    /* From now on it reads and writes there: 0 or WAWO_ENOMEM; NULL: it is let go of, and not used any more. */
+    int (*attach)(void *session, struct wawo_tls_pipe *pipe);
+    int (*handshake)(void *session); /* 1: it stands; 0: more must come */
+    /* Plaintext: how much, 0 when more must come, WAWO_ECLOSED after the peer's close_notify. */
+    ptrdiff_t (*read)(void *session, void *to, size_t room);
+    /* Not 0: it has input that it took from the pipe and not given out yet. Not inside, even if it `enters`. */
+    int (*pending)(void *session);
+    ptrdiff_t (*write)(void *session, const void *data, size_t len); /* how much it took: at least a byte */
+    int (*shutdown)(void *session); /* writes close_notify */
+    void (*rest)(void *session); /* it will not be used for a while: gives its buffers back; NULL: it has none */
+};
+
+/* WAWO_TLS_RECORD: of plaintext, at most. */
+enum { WAWO_TLS_RECORD = 16 * 1024 };
+
+/* How a session is to be driven. */
+enum {
+    WAWO_TLS_CLIENT = 1, /* it has the first word */
+    WAWO_TLS_LENIENT = 2 /* a FIN without close_notify is an end as any other */
+};
+/* Answers ON_WRAP, in deliver: the connection's session, borrowed until its ON_CLOSE; `how` is a set of the above. 0;
+ * WAWO_ECLOSED: the connection is closing, or wanted none; WAWO_ENOMEM. */
+int wawo_share_secure(struct wawo_share *s, const struct wawo_tls_ops *ops, void *session, unsigned how);
+/* Begins TLS on a connection without it, in deliver of one of its events: what was sent before goes out as it is. 0;
+ * WAWO_ECLOSED: not on its loop, or closing; WAWO_EINVAL: it has TLS; WAWO_ENOMEM. */
+int wawo_share_start_tls(struct wawo_share *s, const struct wawo_tls_ops *ops, void *session, unsigned how);
+
+enum wawo_tls_fault {
+    WAWO_TLS_FINE,
+    WAWO_TLS_FAILED, /* the session did: code and verify */
+    WAWO_TLS_CUT, /* the stream ended without close_notify */
+    WAWO_TLS_LATE, /* no handshake within handshake_timeout */
+    WAWO_TLS_LEFTOVER /* there was plaintext behind the message that began TLS */
+};
+/* What was wrong with the connection's TLS; in deliver of its ON_CLOSE. */
+enum wawo_tls_fault wawo_share_tls_fault(const struct wawo_share *s, unsigned long *code, long *verify);
+
+/* OpenSSL, of which this process has a copy that somebody else has loaded; a session is its SSL. */
+extern const struct wawo_tls_ops wawo_tls_openssl;
+/* Finds its functions: those that the shared object of that path was linked with. 0, or WAWO_ENOTSUP and *missing, in
+ * words. Before all that follows, once. Any thread. */
+int wawo_openssl_find(const char *path, const char **missing);
+/* The context of a session, and the pointer that its maker left in it. */
+void *wawo_openssl_context(void *session);
+void *wawo_openssl_maker(void *session);
+/* What a code of its queue of errors means, as "WRONG_VERSION_NUMBER" in words, and where it is from; NULL: it does not
+ * say. And what is wrong with a certificate. */
+const char *wawo_openssl_reason(unsigned long code);
+const char *wawo_openssl_library(unsigned long code);
+const char *wawo_openssl_verify_text(long verify);
+/* For the self-test: a new client's first step, through whatever its maker gave it; true: it waits for the server. */
+bool wawo_openssl_try(void *session);
+
 /* ---- load: a closed loop of messages against an echo server, on an agent and a thread of its own ---- */
 
 /* Limits: of connections, of messages in flight on each, and of the bytes of those together. */
@@ -324,7 +403,7 @@ struct wawo_load_options {
     uint16_t port;
     uint32_t connections;
     uint32_t depth; /* messages in flight on each */
-    size_t size;    /* bytes of a message */
+    size_t size; /* bytes of a message */
     int64_t warmup_ns, measure_ns;
     int64_t patience_ns; /* for a connection to be established, for the last answers at the end; 0: 5 s */
     /* Called some ten times a second by the thread that called wawo_load_run, also while connecting, and at both ends of

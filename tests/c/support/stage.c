@@ -148,6 +148,12 @@ static void deliver_one(const struct wawo_event *e)
     struct party *p = e->owner;
     struct actor *a = NULL;
 
+    if (e->kind == WAWO_ON_WRAP) {
+        ASSERT_TRUE(p->wrap != NULL);
+        if (wawo_event_due(e))
+            p->wrap(p, e);
+        return;
+    }
     ASSERT_TRUE(e->kind < WAWO_EVENT_KINDS);
     ASSERT_TRUE(hears(p, e->kind) || e->kind == WAWO_ON_CLOSE || e->kind == WAWO_ON_SHUTDOWN);
     if (e->kind != WAWO_ON_SHUTDOWN) {

@@ -43,6 +43,7 @@ struct party {
     struct wawo_framing framing;
     unsigned mask;
     party_hook hook;
+    void (*wrap)(struct party *p, const struct wawo_event *e); /* answers ON_WRAP; with options.tls */
     void *arg;
     uint16_t port;
     bool verify; /* what each connection receives is the pattern from 0 on */

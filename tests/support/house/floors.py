@@ -23,7 +23,7 @@ MAY_SEE = {
 BINDING_SEES = {"wawo.h", "base/err.h", "binding.h", "Python.h"}
 
 # The modules of the binding; each cimports from those before it.
-BINDING = ("c", "_buffers", "_connection", "_endpoint", "_fanout", "_load", "_native")
+BINDING = ("c", "_buffers", "_tls", "_connection", "_endpoint", "_fanout", "_load", "_native")
 
 INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*"([^"]+)"', re.MULTILINE)
 EXTERN = re.compile(r'cdef extern from "<?([^">]+)>?"')

@@ -9,6 +9,11 @@
 #include "part.h"
 #include "preamble.h"
 
+enum { FLUSH_BYTES = 1024 * 1024 }; /* sealed and written in one go, about */
+
+/* send of the backend, or send_soon. */
+typedef ptrdiff_t (*wawo_give)(struct wawo_backend *b, struct wawo_sock *s);
+
 static void timer_fired(struct wawo_timer *t);
 
 /* ---- birth and death ---- */
@@ -69,29 +74,36 @@ int wawo_conn_open(struct wawo_conn *c, int fd, const struct wawo_addr *remote, 
         (void)wawo_event_add(net, first, c);
     else
         wawo_store_relaxed(&s->shown, 1);
-    if (wawo_net_listens(c, WAWO_ON_HANDSHAKE))
-        (void)wawo_event_add(net, WAWO_ON_HANDSHAKE, c);
+    if (wawo_unlikely(c->secure))
+        wawo_tls_await(c);
+    else if (wawo_net_listens(c, WAWO_ON_HANDSHAKE))
+        wawo_event_add(net, WAWO_ON_HANDSHAKE, c)->len = 0;
     if (c->pauses == 0)
         net->loop->ops->recv_start(net->loop->backend, &c->sock);
-    if (c->sock.out.bytes > 0 || wawo_load_relaxed(&s->posted) > 0 || c->shut)
+    if (wawo_conn_pending(c) > 0 || c->shut)
         wawo_net_touch(c);
     return 0;
 }
 
-static void publish_queued(struct wawo_conn *c)
+static inline void publish_queued(struct wawo_conn *c, const struct wawo_ring *out)
 {
-    if (wawo_load_relaxed(&c->share->queued) != c->sock.out.bytes)
-        wawo_store_relaxed(&c->share->queued, c->sock.out.bytes);
+    if (wawo_load_relaxed(&c->share->queued) != out->bytes)
+        wawo_store_relaxed(&c->share->queued, out->bytes);
 }
 
 static void drop_output(struct wawo_conn *c)
 {
+    struct wawo_ring *out = wawo_conn_out(c);
     bool over;
 
-    wawo_ring_adopt(&c->sock.out, wawo_share_take_posts(c->share, &over));
-    wawo_branch_account(c->branch, -(int64_t)c->sock.out.bytes);
+    wawo_ring_adopt(out, wawo_share_take_posts(c->share, &over));
+    if (wawo_unlikely(c->secure)) {
+        wawo_tls_drop_plain(c);
+        (void)wawo_tls_sent(c, c->sock.out.bytes, 0, &(size_t){0});
+    }
+    wawo_branch_account(c->branch, -(int64_t)out->bytes);
     wawo_ring_clear(&c->sock.out, &wawo_net_of(c)->loop->heap);
-    publish_queued(c);
+    publish_queued(c, out);
 }
 
 /* Nothing of it is in flight any more. */
@@ -218,6 +230,8 @@ static void detach(struct wawo_conn *c, bool reset)
     wawo_conn_close_rate(c);
     wawo_conn_drop_backlog(c);
     wawo_list_remove(&c->starving);
+    if (wawo_unlikely(c->secure))
+        wawo_tls_end(c, reset);
     c->state = WAWO_CONN_DETACHING;
     if (c->sock.fd >= 0) {
         net->loop->ops->detach(net->loop->backend, &c->sock, reset);
@@ -268,6 +282,17 @@ static void watch_progress(struct wawo_conn *c)
     watch_on(c);
 }
 
+/* From here on nobody reads what comes. */
+static void discard_input(struct wawo_conn *c)
+{
+    struct wawo_net *net = wawo_net_of(c);
+
+    wawo_conn_drop_backlog(c);
+    c->pauses = 0; /* a reset must be noticed, and unread input would turn our FIN into one */
+    if (!c->eof)
+        net->loop->ops->recv_start(net->loop->backend, &c->sock);
+}
+
 static void begin_close(struct wawo_conn *c, enum wawo_operation op, int error)
 {
     struct wawo_net *net = wawo_net_of(c);
@@ -275,11 +300,11 @@ static void begin_close(struct wawo_conn *c, enum wawo_operation op, int error)
     wawo_share_advance(c->share, WAWO_SHARE_CLOSING);
     note_reason(c, op, error);
     wawo_conn_close_rate(c);
-    wawo_conn_drop_backlog(c);
     c->state = WAWO_CONN_FLUSHING;
     c->shut = true;
-    c->pauses = 0; /* a reset must be noticed, and unread input would turn our FIN into one */
-    if (!c->eof)
+    if (wawo_likely(!wawo_conn_shakes_on(c)))
+        discard_input(c);
+    else if (wawo_conn_receives(c))
         net->loop->ops->recv_start(net->loop->backend, &c->sock);
     watch_progress(c);
 }
@@ -303,7 +328,7 @@ static bool progressed(struct wawo_conn *c)
 {
     bool fewer = wawo_conn_acknowledged(c);
 
-    return c->moved || fewer || c->sock.reading;
+    return c->moved || fewer || wawo_conn_reads_file(c);
 }
 
 static void timer_fired(struct wawo_timer *t)
@@ -330,12 +355,12 @@ static void timer_fired(struct wawo_timer *t)
 
 size_t wawo_conn_pending(const struct wawo_conn *c)
 {
-    return c->sock.out.bytes + wawo_load_relaxed(&c->share->posted);
+    return wawo_conn_out(c)->bytes + wawo_load_relaxed(&c->share->posted);
 }
 
-static void check_high_water(struct wawo_conn *c)
+static inline void check_high_water(struct wawo_conn *c, const struct wawo_ring *out)
 {
-    if (!c->above && c->sock.out.bytes > c->branch->endpoint->options.high_water)
+    if (!c->above && out->bytes > c->branch->endpoint->options.high_water)
         c->above = true;
 }
 
@@ -343,28 +368,29 @@ void wawo_conn_take_posts(struct wawo_conn *c)
 {
     bool over;
     struct wawo_slice *posts = wawo_share_take_posts(c->share, &over);
+    struct wawo_ring *out = wawo_conn_out(c);
 
-    if (wawo_likely(c->sock.out.bytes == 0))
-        wawo_ring_adopt(&c->sock.out, posts);
+    if (wawo_likely(out->bytes == 0))
+        wawo_ring_adopt(out, posts);
     else
-        wawo_ring_adopt_waiting(&c->sock.out, &wawo_net_of(c)->loop->heap, posts);
-    publish_queued(c);
-    check_high_water(c);
+        wawo_ring_adopt_waiting(out, &wawo_net_of(c)->loop->heap, posts);
+    publish_queued(c, out);
+    check_high_water(c, out);
     if (wawo_unlikely(over))
         c->above = true;
 }
 
 void wawo_conn_queued(struct wawo_conn *c)
 {
-    check_high_water(c);
+    check_high_water(c, wawo_conn_out(c));
     wawo_net_touch(c);
 }
 
-static int admit(const struct wawo_conn *c, size_t bytes)
+static int admit(const struct wawo_conn *c, const struct wawo_ring *out, size_t bytes)
 {
     const struct wawo_options *o = &c->branch->endpoint->options;
 
-    if (wawo_unlikely(c->sock.out.bytes + bytes > o->max_pending))
+    if (wawo_unlikely(out->bytes + bytes > o->max_pending))
         return WAWO_ENOBUFS;
     if (wawo_unlikely(wawo_branch_pending_total(c->branch) + (int64_t)bytes > (int64_t)o->max_pending_total))
         return WAWO_ENOBUFS;
@@ -381,17 +407,18 @@ static inline bool takes_more(struct wawo_conn *c)
     return true;
 }
 
-static inline int queued(struct wawo_conn *c, size_t bytes)
+static inline int queued(struct wawo_conn *c, const struct wawo_ring *out, size_t bytes)
 {
     wawo_branch_account(c->branch, (int64_t)bytes);
     wawo_bump(&c->branch->stats.messages_out, 1);
-    wawo_conn_queued(c);
+    check_high_water(c, out);
+    wawo_net_touch(c);
     return 1;
 }
 
 int wawo_conn_send(struct wawo_conn *c, const void *data, size_t len)
 {
-    struct wawo_ring *out = &c->sock.out;
+    struct wawo_ring *out = wawo_conn_out(c);
     struct wawo_message m = {data, len, len};
     struct wawo_envelope env;
     struct wawo_run run;
@@ -404,18 +431,18 @@ int wawo_conn_send(struct wawo_conn *c, const void *data, size_t len)
     if (wawo_unlikely(rc < 0))
         return rc;
     total = env.head_len + len + env.tail_len;
-    rc = admit(c, total);
+    rc = admit(c, out, total);
     if (wawo_unlikely(rc < 0))
         return rc;
     run = (struct wawo_run){env.head, env.head_len, data, len, env.tail, env.tail_len};
     rc = wawo_ring_copy_run(out, &wawo_net_of(c)->loop->heap, &run, out->bytes > 0 && !c->dirty);
-    return wawo_likely(rc == 0) ? queued(c, total) : rc;
+    return wawo_likely(rc == 0) ? queued(c, out, total) : rc;
 }
 
 static int put_part(struct wawo_conn *c, const struct wawo_part *p, bool own)
 {
     struct wawo_heap *heap = &wawo_net_of(c)->loop->heap;
-    struct wawo_ring *out = &c->sock.out;
+    struct wawo_ring *out = wawo_conn_out(c);
 
     if (p->file != NULL)
         return wawo_ring_append_file(out, heap, p->file);
@@ -427,7 +454,7 @@ static int put_part(struct wawo_conn *c, const struct wawo_part *p, bool own)
 int wawo_conn_send_parts(struct wawo_conn *c, const struct wawo_part *parts, unsigned count)
 {
     struct wawo_heap *heap = &wawo_net_of(c)->loop->heap;
-    struct wawo_ring *out = &c->sock.out;
+    struct wawo_ring *out = wawo_conn_out(c);
     struct wawo_ring_mark mark;
     struct wawo_envelope env = {.tail = NULL};
     struct wawo_message m;
@@ -443,7 +470,7 @@ int wawo_conn_send_parts(struct wawo_conn *c, const struct wawo_part *parts, uns
     if (rc < 0)
         return rc;
     memory += env.head_len + env.tail_len;
-    rc = admit(c, memory);
+    rc = admit(c, out, memory);
     if (rc < 0)
         return rc;
     mark = wawo_ring_mark(out);
@@ -458,14 +485,14 @@ int wawo_conn_send_parts(struct wawo_conn *c, const struct wawo_part *parts, uns
     if (rc == 0)
         rc = wawo_ring_copy(out, heap, env.tail, env.tail_len, own);
     if (rc == 0)
-        return queued(c, memory);
+        return queued(c, out, memory);
     wawo_part_keep(parts, i);
     wawo_ring_undo(out, heap, &mark);
     return rc;
 }
 
-/* The kernel took `n` bytes, of which `freed` were pending. */
-static void sent(struct wawo_conn *c, size_t n, size_t freed)
+/* The kernel took `n` bytes. Of what waits in `out` that was `freed`, and `length` as the sender knows it. */
+static inline void sent(struct wawo_conn *c, const struct wawo_ring *out, size_t n, size_t freed, size_t length)
 {
     const struct wawo_options *o = &c->branch->endpoint->options;
 
@@ -474,9 +501,9 @@ static void sent(struct wawo_conn *c, size_t n, size_t freed)
     c->moved = true;
     wawo_branch_account(c->branch, -(int64_t)freed);
     wawo_bump(&c->branch->stats.bytes_out, n);
-    if (wawo_unlikely(wawo_net_listens(c, WAWO_ON_SEND)) && wawo_share_connected(c->share))
-        wawo_event_add(wawo_net_of(c), WAWO_ON_SEND, c)->len = n;
-    if (wawo_unlikely(c->above) && c->sock.out.bytes <= o->low_water) {
+    if (wawo_unlikely(wawo_net_listens(c, WAWO_ON_SEND)) && length > 0 && wawo_share_connected(c->share))
+        wawo_event_add(wawo_net_of(c), WAWO_ON_SEND, c)->len = length;
+    if (wawo_unlikely(c->above) && out->bytes <= o->low_water) {
         c->above = false;
         if (wawo_net_listens(c, WAWO_ON_DRAIN) && wawo_share_connected(c->share))
             (void)wawo_event_add(wawo_net_of(c), WAWO_ON_DRAIN, c);
@@ -484,10 +511,46 @@ static void sent(struct wawo_conn *c, size_t n, size_t freed)
     }
 }
 
+/* The same where that is ciphertext. */
+static void sealed_sent(struct wawo_conn *c, size_t n, size_t freed)
+{
+    size_t length, weight = wawo_tls_sent(c, freed, c->sock.out.bytes, &length);
+
+    sent(c, wawo_conn_out(c), n, weight, length);
+}
+
 /* With a reset: what was accepted did not all go, so the peer must not see a clean end. */
 static void send_failed(struct wawo_conn *c, int error)
 {
     wawo_conn_abort(c, WAWO_OP_SEND, error);
+}
+
+/* The kernel did not take all. */
+static void parked(struct wawo_conn *c)
+{
+    wawo_store_relaxed(&c->share->parked, 1);
+    if (c->above && c->branch->endpoint->options.auto_pause && !(c->pauses & WAWO_PAUSE_WATER) &&
+        c->state == WAWO_CONN_OPEN)
+        wawo_conn_pause(c, WAWO_PAUSE_WATER);
+}
+
+/* Ciphertext to the kernel: what it took, 0 when it is full, or a negative code, and the connection is over. */
+static ptrdiff_t write_sealed(struct wawo_conn *c, wawo_give give)
+{
+    struct wawo_loop *loop = wawo_net_of(c)->loop;
+    size_t before = c->sock.out.bytes;
+    ptrdiff_t n = give(loop->backend, &c->sock);
+
+    if (wawo_unlikely(n < 0)) {
+        send_failed(c, (int)-n);
+        return n;
+    }
+    sealed_sent(c, (size_t)n, before - c->sock.out.bytes);
+    publish_queued(c, wawo_conn_out(c));
+    if (wawo_likely(c->sock.out.bytes == 0))
+        return n;
+    parked(c);
+    return 0;
 }
 
 /* All is written: the FIN that was asked for, and what follows it. */
@@ -497,6 +560,15 @@ static void written_out(struct wawo_conn *c)
 
     if (!c->shut)
         return;
+    if (wawo_unlikely(c->secure)) { /* close_notify goes before it */
+        if (c->state == WAWO_CONN_FLUSHING)
+            discard_input(c);
+        else if (wawo_conn_shakes(c))
+            return; /* our FIN would end the handshake */
+        wawo_tls_part(c);
+        if (c->sock.out.head != NULL && write_sealed(c, net->loop->ops->send) <= 0)
+            return;
+    }
     if (c->state == WAWO_CONN_FLUSHING && c->eof) {
         detach(c, false); /* both sides are done: the close sends the FIN */
         return;
@@ -511,7 +583,36 @@ static void written_out(struct wawo_conn *c)
     }
 }
 
-static void write_ring(struct wawo_conn *c, ptrdiff_t (*give)(struct wawo_backend *b, struct wawo_sock *s))
+/* Seals and writes in turn. */
+static void flush_sealed(struct wawo_conn *c, wawo_give give)
+{
+    size_t total = 0;
+    ptrdiff_t n;
+
+    if (wawo_unlikely(c->broken != 0) && c->state == WAWO_CONN_FLUSHING)
+        note_reason(c, wawo_tls_operation(c), c->broken);
+    for (;;) {
+        wawo_tls_seal(c);
+        if (c->state >= WAWO_CONN_DETACHING)
+            return;
+        if (c->sock.out.head == NULL)
+            break;
+        n = write_sealed(c, give);
+        if (n < 0 || c->sock.out.head != NULL)
+            return;
+        total += (size_t)n;
+        if (total >= FLUSH_BYTES) { /* others have something to write too */
+            wawo_net_touch(c);
+            return;
+        }
+    }
+    if (wawo_unlikely(c->share->parked))
+        wawo_store_relaxed(&c->share->parked, 0);
+    if (wawo_likely(wawo_tls_of(c)->plain.head == NULL)) /* else it waits for the handshake, or for a disk */
+        written_out(c);
+}
+
+static void write_ring(struct wawo_conn *c, wawo_give give)
 {
     struct wawo_net *net = wawo_net_of(c);
     size_t before;
@@ -525,6 +626,10 @@ static void write_ring(struct wawo_conn *c, ptrdiff_t (*give)(struct wawo_backen
     }
     if (wawo_unlikely(wawo_load_relaxed(&c->share->posted) != 0))
         wawo_conn_take_posts(c);
+    if (wawo_unlikely(c->secure)) {
+        flush_sealed(c, give);
+        return;
+    }
     if (c->sock.out.head != NULL) { /* bytes, or only a loan of none */
         before = c->sock.out.bytes;
         n = give(net->loop->backend, &c->sock);
@@ -532,13 +637,10 @@ static void write_ring(struct wawo_conn *c, ptrdiff_t (*give)(struct wawo_backen
             send_failed(c, (int)-n);
             return;
         }
-        sent(c, (size_t)n, before - c->sock.out.bytes);
-        publish_queued(c);
+        sent(c, &c->sock.out, (size_t)n, before - c->sock.out.bytes, (size_t)n);
+        publish_queued(c, &c->sock.out);
         if (wawo_unlikely(c->sock.out.bytes > 0)) {
-            wawo_store_relaxed(&c->share->parked, 1);
-            if (c->above && c->branch->endpoint->options.auto_pause && !(c->pauses & WAWO_PAUSE_WATER) &&
-                c->state == WAWO_CONN_OPEN)
-                wawo_conn_pause(c, WAWO_PAUSE_WATER);
+            parked(c);
             return;
         }
     }
@@ -562,6 +664,8 @@ static void finish_input(struct wawo_conn *c)
     for (f = c->filter; f != NULL && err == 0; f = f->up)
         err = -f->cfg->ops->finish(f);
     op = err != 0 ? WAWO_OP_RECEIVE : WAWO_OP_CLOSE;
+    if (err != 0 && c->secure)
+        op = wawo_tls_operation(c);
     wawo_share_advance(c->share, WAWO_SHARE_CLOSING); /* from here on nothing is added to what is pending */
     if (c->eof && wawo_conn_pending(c) == 0) {
         wawo_conn_end(c, op, err); /* the common end: nothing to flush, nothing to wait for */
@@ -586,14 +690,16 @@ void wawo_conn_settle(struct wawo_conn *c)
     if (wawo_unlikely(c->backlog != NULL)) { /* the delivery is over */
         c->backlog->fresh = NULL;
         c->share->holding = 0;
+        if (c->secure && wawo_tls_of(c)->starting && c->state == WAWO_CONN_OPEN)
+            wawo_tls_start(c);
     }
-    if (c->backlog != NULL && c->pauses == 0 && c->state == WAWO_CONN_OPEN && wawo_conn_run_backlog(c)) {
+    if (c->backlog != NULL && wawo_conn_receives(c) && wawo_conn_run_backlog(c)) {
         wawo_net_touch(c); /* those events first */
         return;
     }
     write_ring(c, wawo_net_of(c)->loop->ops->send_soon); /* the turn is over: no need to hurry */
     if ((c->eof || c->broken != 0) && c->state == WAWO_CONN_OPEN && c->backlog == NULL &&
-        !(c->pauses & WAWO_PAUSE_USER))
+        (!(c->pauses & WAWO_PAUSE_USER) || wawo_conn_shakes(c)))
         finish_input(c);
 }
 
@@ -604,6 +710,8 @@ static void end_of_stream(struct wawo_conn *c)
     c->eof = true;
     if (c->state == WAWO_CONN_LINGERING)
         detach(c, false);
+    else if (wawo_unlikely(wawo_conn_shakes_on(c)))
+        wawo_conn_end(c, WAWO_OP_CLOSE, -wawo_tls_fail(c, WAWO_TLS_CUT, WAWO_EPROTO));
     else
         wawo_net_touch(c); /* noticed after the batch: callbacks may still answer */
 }
@@ -634,6 +742,23 @@ void wawo_conn_wanted(struct wawo_conn *c, uint32_t wants)
         wawo_net_touch(c);
 }
 
+/* Of what had to wait, or was put off to the next wait. */
+static void output_taken(struct wawo_conn *c, const struct wawo_done *d)
+{
+    if (d->error != 0) {
+        send_failed(c, -d->error);
+        return;
+    }
+    if (c->secure)
+        sealed_sent(c, d->len, d->freed);
+    else
+        sent(c, &c->sock.out, d->len, d->freed, d->len);
+    if (d->kind == WAWO_DONE_SENT)
+        c->taken = true;
+    publish_queued(c, wawo_conn_out(c));
+    wawo_net_touch(c);
+}
+
 void wawo_conn_done(struct wawo_conn *c, struct wawo_done *d)
 {
     switch ((enum wawo_done_kind)d->kind) {
@@ -651,17 +776,8 @@ void wawo_conn_done(struct wawo_conn *c, struct wawo_done *d)
         break;
     case WAWO_DONE_SENT:
     case WAWO_DONE_WENT:
-        if (c->state >= WAWO_CONN_DETACHING)
-            break;
-        if (d->error != 0) {
-            send_failed(c, -d->error);
-            break;
-        }
-        sent(c, d->len, d->freed);
-        if (d->kind == WAWO_DONE_SENT)
-            c->taken = true;
-        publish_queued(c);
-        wawo_net_touch(c);
+        if (c->state < WAWO_CONN_DETACHING)
+            output_taken(c, d);
         break;
     case WAWO_DONE_DETACHED:
         gone(c);

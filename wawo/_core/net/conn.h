@@ -6,6 +6,7 @@
 #include "event.h"
 #include "filter.h"
 #include "share.h"
+#include "tls.h"
 
 enum wawo_conn_state {
     WAWO_CONN_CONNECTING,
@@ -18,7 +19,14 @@ enum wawo_conn_state {
 };
 
 /* Why receiving is paused; it runs when the set is empty. */
-enum { WAWO_PAUSE_USER = 1, WAWO_PAUSE_WATER = 2, WAWO_PAUSE_MEMORY = 4, WAWO_PAUSE_PULL = 8, WAWO_PAUSE_RATE = 16 };
+enum {
+    WAWO_PAUSE_USER = 1,
+    WAWO_PAUSE_WATER = 2,
+    WAWO_PAUSE_MEMORY = 4,
+    WAWO_PAUSE_PULL = 8,
+    WAWO_PAUSE_RATE = 16,
+    WAWO_PAUSE_TLS = 32
+}; /* it has no session yet, or waits for its turn to shake hands */
 
 struct wawo_held {
     struct wawo_held *next;
@@ -61,12 +69,51 @@ struct wawo_conn {
     bool left : 1;                 /* others may have its place */
     bool missed : 1;               /* and the endpoint was full until then */
     bool taken : 1;                /* open: the kernel took output that had to wait since the timer was set */
+    bool secure : 1;               /* the lowest filter is that of TLS */
     int16_t broken;                /* its stream is malformed: the errno to close with after the batch */
     int32_t unacknowledged;        /* bytes in the kernel when wawo_conn_acknowledged last asked */
     struct wawo_list link;         /* in the branch */
     struct wawo_list starving;     /* waits for chunks */
     struct wawo_timer timer;       /* connecting, preamble: its limit; open: idle_timeout; closing: close_timeout */
 };
+
+static inline struct wawo_tls *wawo_tls_of(const struct wawo_conn *c)
+{
+    return (struct wawo_tls *)c->filter;
+}
+
+/* Where what it sends waits; the bytes there are what is pending. */
+static inline struct wawo_ring *wawo_conn_out(const struct wawo_conn *c)
+{
+    return (struct wawo_ring *)(uintptr_t)(wawo_likely(!c->secure) ? &c->sock.out : &wawo_tls_of(c)->plain);
+}
+
+/* It shakes hands still: no pause of the listener's keeps that back, for nothing can come before it is done. */
+static inline bool wawo_conn_shakes(const struct wawo_conn *c)
+{
+    return c->secure && !wawo_tls_of(c)->ready;
+}
+
+/* It was closed with output that waits for the handshake, which goes on therefore. */
+static inline bool wawo_conn_shakes_on(const struct wawo_conn *c)
+{
+    return c->state == WAWO_CONN_FLUSHING && c->broken == 0 && wawo_conn_shakes(c) &&
+           wawo_tls_of(c)->plain.head != NULL;
+}
+
+/* Whether what the peer sends is wanted now. */
+static inline bool wawo_conn_receives(const struct wawo_conn *c)
+{
+    unsigned pauses = wawo_likely(!wawo_conn_shakes(c)) ? c->pauses : c->pauses & (WAWO_PAUSE_MEMORY | WAWO_PAUSE_TLS);
+
+    return pauses == 0 && (c->state == WAWO_CONN_OPEN || wawo_conn_shakes_on(c));
+}
+
+/* A file that it sends is being read from its disk. */
+static inline bool wawo_conn_reads_file(const struct wawo_conn *c)
+{
+    return c->sock.reading || (c->secure && wawo_tls_of(c)->reading);
+}
 
 /* A connection on this loop with a share that has no conn yet; state CONNECTING. NULL: at a limit. */
 struct wawo_conn *wawo_conn_new(struct wawo_branch *branch, struct wawo_share *share);
@@ -124,11 +171,18 @@ void wawo_conn_receive_failed(struct wawo_conn *c, int error);
 /* Delivers what was kept back; true when that made events, which go before all else. */
 bool wawo_conn_run_backlog(struct wawo_conn *c);
 void wawo_conn_drop_backlog(struct wawo_conn *c);
+/* Gives it a backlog, if it has none, into which all goes that comes before the batch is over. WAWO_ENOMEM. */
+int wawo_conn_expect_nothing(struct wawo_conn *c);
 /* There are chunks again. */
 void wawo_conn_fed(struct wawo_conn *c);
 /* A message (or bytes) from filter `from`, for the one above it or for the listener. `owned`: its reference of the chunk
  * goes along. */
 void wawo_conn_rise(struct wawo_conn *c, struct wawo_filter *from, const struct wawo_span *in, bool owned);
+/* The same for a filter that keeps what the one above leaves: how much that took. The reference goes along with the last
+ * of it. */
+size_t wawo_conn_offer(struct wawo_conn *c, struct wawo_filter *from, const struct wawo_span *in);
+/* Nothing behind this point of the stream can be read: it ends with that code, when what came before is delivered. */
+void wawo_conn_break(struct wawo_conn *c, int error);
 /* The batch has no room for more messages now. */
 bool wawo_conn_full(const struct wawo_conn *c);
 /* Keeps an event for later; takes over nothing, holds its own reference. */

@@ -40,6 +40,10 @@ int wawo_conn_open_filters(struct wawo_conn *c)
         *link = f;
         link = &f->up;
     }
+    if (wawo_unlikely(e->options.tls) && wawo_tls_push(c) != 0) {
+        wawo_conn_close_filters(c);
+        return WAWO_ENOMEM;
+    }
     return 0;
 }
 
@@ -49,9 +53,11 @@ void wawo_conn_pause(struct wawo_conn *c, unsigned reason)
 {
     struct wawo_net *net = wawo_net_of(c);
 
-    if (c->pauses == 0 && c->state == WAWO_CONN_OPEN)
-        net->loop->ops->recv_stop(net->loop->backend, &c->sock);
+    bool received = wawo_conn_receives(c);
+
     c->pauses |= (uint8_t)reason;
+    if (received && !wawo_conn_receives(c))
+        net->loop->ops->recv_stop(net->loop->backend, &c->sock);
     if (reason & (WAWO_PAUSE_WATER | WAWO_PAUSE_MEMORY))
         wawo_bump(&c->branch->stats.receive_pauses, 1);
 }
@@ -59,11 +65,12 @@ void wawo_conn_pause(struct wawo_conn *c, unsigned reason)
 void wawo_conn_unpause(struct wawo_conn *c, unsigned reason)
 {
     struct wawo_net *net = wawo_net_of(c);
+    bool received = wawo_conn_receives(c);
 
     if (!(c->pauses & reason))
         return;
     c->pauses &= (uint8_t)~reason;
-    if (c->pauses != 0 || c->state != WAWO_CONN_OPEN)
+    if (received || !wawo_conn_receives(c))
         return;
     wawo_conn_watch_silence(c);
     if (c->backlog != NULL)
@@ -77,7 +84,7 @@ void wawo_conn_unpause(struct wawo_conn *c, unsigned reason)
 void wawo_conn_fed(struct wawo_conn *c)
 {
     wawo_list_remove(&c->starving);
-    if (c->state == WAWO_CONN_OPEN)
+    if (c->state == WAWO_CONN_OPEN || wawo_conn_shakes_on(c))
         wawo_conn_unpause(c, WAWO_PAUSE_MEMORY);
     else if (c->state != WAWO_CONN_CONNECTING && c->state < WAWO_CONN_DETACHING)
         wawo_net_of(c)->loop->ops->recv_start(wawo_net_of(c)->loop->backend, &c->sock);
@@ -112,11 +119,21 @@ static struct wawo_backlog *backlog_of(struct wawo_conn *c)
     return c->backlog;
 }
 
+int wawo_conn_expect_nothing(struct wawo_conn *c)
+{
+    return backlog_of(c) != NULL ? 0 : WAWO_ENOMEM;
+}
+
 void wawo_conn_hold_event(struct wawo_conn *c, const struct wawo_event *e)
 {
     struct wawo_backlog *b = backlog_of(c);
-    struct wawo_held *h = b != NULL ? wawo_slab_take(&wawo_net_of(c)->helds) : NULL, **link;
+    struct wawo_held *h, **link;
 
+    if (wawo_unlikely(c->secure) && wawo_tls_of(c)->starting) {
+        wawo_tls_leftover(c);
+        return;
+    }
+    h = b != NULL ? wawo_slab_take(&wawo_net_of(c)->helds) : NULL;
     if (h == NULL) {
         wawo_conn_end(c, WAWO_OP_RECEIVE, ENOMEM);
         return;
@@ -141,8 +158,7 @@ bool wawo_conn_full(const struct wawo_conn *c)
     return wawo_net_of(c)->batch.count >= WAWO_BATCH_FULL;
 }
 
-/* Nothing after this point of the stream can be read; what came before it is delivered, then the close begins. */
-static void break_stream(struct wawo_conn *c, int error)
+void wawo_conn_break(struct wawo_conn *c, int error)
 {
     struct wawo_net *net = wawo_net_of(c);
 
@@ -179,7 +195,7 @@ void wawo_conn_rise(struct wawo_conn *c, struct wawo_filter *from, const struct 
         if (owned)
             settle_reference(wawo_net_of(c), before, in->chunk);
         if (n < 0)
-            break_stream(c, (int)n);
+            wawo_conn_break(c, (int)n);
         else
             WAWO_CHECK((size_t)n == in->len); /* only the lowest may leave a rest */
         return;
@@ -195,6 +211,21 @@ void wawo_conn_rise(struct wawo_conn *c, struct wawo_filter *from, const struct 
     e->ptr = in->ptr;
     e->len = in->len;
     e->owned = owned;
+}
+
+size_t wawo_conn_offer(struct wawo_conn *c, struct wawo_filter *from, const struct wawo_span *in)
+{
+    struct wawo_net *net = wawo_net_of(c);
+    unsigned before = net->batch.count;
+    ptrdiff_t n = c->broken == 0 ? from->up->cfg->ops->input(from->up, c, in) : (ptrdiff_t)in->len;
+
+    if (n >= 0 && (size_t)n < in->len)
+        wawo_chunk_hold(in->chunk);
+    settle_reference(net, before, in->chunk);
+    if (n >= 0)
+        return (size_t)n;
+    wawo_conn_break(c, (int)n);
+    return in->len;
 }
 
 /* Runs bytes up the chain until they are used up or the batch is full; takes over the chunk's reference. What is left
@@ -219,7 +250,7 @@ static bool feed(struct wawo_conn *c, struct wawo_span *in)
     }
     settle_reference(net, before, in->chunk);
     if (n < 0)
-        break_stream(c, (int)n);
+        wawo_conn_break(c, (int)n);
     return more;
 }
 
@@ -238,15 +269,34 @@ static void keep_input(struct wawo_conn *c, const struct wawo_span *in)
 static void take_input(struct wawo_conn *c, struct wawo_span *in)
 {
     while (feed(c, in)) {
-        (void)wawo_net_deliver(wawo_net_of(c), true);
+        if (wawo_likely(wawo_conn_full(c)))
+            (void)wawo_net_deliver(wawo_net_of(c), true);
         if (c->state != WAWO_CONN_OPEN) {
             wawo_chunk_drop(in->chunk);
             return;
         }
-        if ((c->pauses & WAWO_PAUSE_USER) || c->backlog != NULL) { /* it may be resumed, with events still held */
+        if ((c->pauses & (WAWO_PAUSE_USER | WAWO_PAUSE_MEMORY | WAWO_PAUSE_TLS)) ||
+            c->backlog != NULL) { /* it may be resumed, with events still held */
             keep_input(c, in);
             return;
         }
+    }
+}
+
+/* Of a connection that is not open, or whose stream is broken. */
+static void take_late(struct wawo_conn *c, struct wawo_span *in)
+{
+    if (c->state == WAWO_CONN_PREAMBLE) {
+        if (!wawo_preamble_take(c, in))
+            wawo_chunk_drop(in->chunk);
+        else if (c->secure)
+            keep_input(c, in); /* it has no session yet */
+        else
+            take_input(c, in);
+    } else if (!wawo_conn_shakes_on(c)) {
+        wawo_chunk_drop(in->chunk); /* closing: nobody reads it */
+    } else if (c->backlog != NULL || !wawo_conn_receives(c) || feed(c, in)) {
+        keep_input(c, in);
     }
 }
 
@@ -260,11 +310,9 @@ void wawo_conn_received(struct wawo_conn *c, struct wawo_done *d)
     if (wawo_unlikely(c->rate != NULL))
         wawo_conn_spend_rate(c, d->len);
     if (wawo_unlikely(c->state != WAWO_CONN_OPEN || c->broken != 0)) {
-        if (c->state == WAWO_CONN_PREAMBLE && wawo_preamble_take(c, &in))
-            take_input(c, &in);
-        else
-            wawo_chunk_drop(d->chunk); /* closing: nobody reads it */
-    } else if (wawo_unlikely((c->pauses & WAWO_PAUSE_USER) || c->backlog != NULL)) {
+        take_late(c, &in);
+    } else if (wawo_unlikely((c->pauses & (WAWO_PAUSE_USER | WAWO_PAUSE_TLS)) || c->backlog != NULL) &&
+               (c->backlog != NULL || !wawo_conn_receives(c))) {
         keep_input(c, &in);
     } else {
         take_input(c, &in);
@@ -300,7 +348,8 @@ bool wawo_conn_run_backlog(struct wawo_conn *c)
         *wawo_event_add(net, WAWO_ON_RECEIVE, c) = h->event;
         wawo_slab_give(&net->helds, h);
     }
-    while (b->first == NULL && b->in.head != NULL && c->broken == 0 && !wawo_conn_full(c)) {
+    while (b->first == NULL && b->in.head != NULL && c->broken == 0 && !wawo_conn_full(c) &&
+           !(c->pauses & (WAWO_PAUSE_MEMORY | WAWO_PAUSE_TLS))) {
         in = (struct wawo_span){b->in.head->owner, b->in.head->ptr, b->in.head->len};
         wawo_chunk_hold(in.chunk);
         more = feed(c, &in);
@@ -312,7 +361,7 @@ bool wawo_conn_run_backlog(struct wawo_conn *c)
         wawo_ring_clear(&b->in, &net->loop->heap);
     if (b->first == NULL && b->in.head == NULL) {
         wawo_conn_drop_backlog(c);
-        if (!c->eof && c->broken == 0 && c->pauses == 0)
+        if (!c->eof && c->broken == 0 && wawo_conn_receives(c))
             net->loop->ops->recv_start(net->loop->backend, &c->sock);
     }
     return net->batch.count != before;

@@ -22,7 +22,7 @@ void wawo_conn_watch_silence(struct wawo_conn *c)
     struct wawo_loop *loop = wawo_net_of(c)->loop;
     int64_t idle = c->branch->endpoint->options.idle_timeout_ns;
 
-    if (idle > 0)
+    if (idle > 0 && !(c->secure && !wawo_tls_of(c)->ready)) /* the handshake has a limit of its own */
         wawo_timer_set(&loop->wheel, &c->timer, loop->now_ns + idle);
 }
 
@@ -33,8 +33,8 @@ static bool takes_output(struct wawo_conn *c)
 {
     bool fewer;
 
-    if (c->sock.out.head == NULL || c->sock.reading)
-        return c->sock.reading || c->taken;
+    if (c->sock.out.head == NULL || wawo_conn_reads_file(c))
+        return wawo_conn_reads_file(c) || c->taken;
     fewer = wawo_conn_acknowledged(c);
     return c->taken || fewer || c->unacknowledged == 0;
 }
@@ -72,8 +72,11 @@ static void end_silent(struct wawo_conn *c)
 void wawo_conn_silence_due(struct wawo_conn *c)
 {
     struct wawo_loop *loop = wawo_net_of(c)->loop;
-    int64_t at = silent_at(c);
+    int64_t at;
 
+    if (c->secure && wawo_tls_timer(c))
+        return;
+    at = silent_at(c);
     if (at > loop->now_ns)
         wawo_timer_set(&loop->wheel, &c->timer, at);
     else

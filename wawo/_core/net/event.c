@@ -24,6 +24,26 @@ struct wawo_event *wawo_event_add(struct wawo_net *net, enum wawo_event_kind kin
     return e;
 }
 
+/* Closed or refused meanwhile: only its CLOSE follows, but for what has to go out before that. */
+static WAWO_COLD bool due_late(const struct wawo_event *e)
+{
+    struct wawo_conn *c = e->share->conn; /* NULL: it never got as far as a connection */
+
+    if (e->kind != WAWO_ON_CLOSE)
+        return e->kind == WAWO_ON_WRAP && c != NULL && wawo_conn_shakes_on(c);
+    if (c != NULL)
+        wawo_net_of(c)->leaving = c;
+    return true;
+}
+
+/* Paused, or behind what was held. None is told of a handshake that start_tls has put off. */
+static WAWO_COLD bool due_anyway(const struct wawo_event *e)
+{
+    if (e->kind == WAWO_ON_RECEIVE)
+        wawo_conn_hold_event(e->share->conn, e);
+    return e->kind != WAWO_ON_RECEIVE && (e->kind != WAWO_ON_HANDSHAKE || !wawo_conn_shakes(e->share->conn));
+}
+
 bool wawo_event_due(const struct wawo_event *e)
 {
     struct wawo_share *s = e->share;
@@ -34,18 +54,9 @@ bool wawo_event_due(const struct wawo_event *e)
     }
     if (wawo_unlikely(e->kind == WAWO_ON_PREPARE_CONNECT)) /* else its descriptor is given up */
         return wawo_load_relaxed(&s->state) == WAWO_SHARE_CONNECTING;
-    if (wawo_unlikely(wawo_load_relaxed(&s->state) != WAWO_SHARE_OPEN)) {
-        if (e->kind != WAWO_ON_CLOSE)
-            return false; /* closed or refused meanwhile: only its CLOSE follows */
-        if (s->conn != NULL) /* else it never got as far as a connection */
-            wawo_net_of(s->conn)->leaving = s->conn;
-        return true;
-    }
-    if (wawo_unlikely(wawo_load_relaxed(&s->paused) | s->holding) && e->kind == WAWO_ON_RECEIVE) {
-        wawo_conn_hold_event(s->conn, e);
-        return false;
-    }
-    return true;
+    if (wawo_unlikely(wawo_load_relaxed(&s->state) != WAWO_SHARE_OPEN))
+        return due_late(e);
+    return wawo_likely(!(wawo_load_relaxed(&s->paused) | s->holding)) || due_anyway(e);
 }
 
 void wawo_event_closed(const struct wawo_event *e)

@@ -34,7 +34,9 @@ static bool is_behind(const struct wawo_conn *c, size_t len)
 {
     const struct wawo_options *o = &c->branch->endpoint->options;
 
-    return c->sock.out.bytes > o->high_water || c->sock.out.bytes + len > o->max_pending;
+    const struct wawo_ring *out = wawo_conn_out(c);
+
+    return out->bytes > o->high_water || out->bytes + len > o->max_pending;
 }
 
 static bool total_full(const struct fanout *f, const struct wawo_branch *b)
@@ -48,7 +50,7 @@ static bool total_full(const struct fanout *f, const struct wawo_branch *b)
 static int queue(struct fanout *f, struct wawo_conn *c)
 {
     struct wawo_heap *heap = &wawo_net_of(c)->loop->heap;
-    struct wawo_ring *out = &c->sock.out;
+    struct wawo_ring *out = wawo_conn_out(c);
     int rc;
 
     if (wawo_unlikely(out->bytes > 0 && !c->dirty && f->here.len <= COPY_MAX))

@@ -44,10 +44,12 @@ struct wawo_filter_config {
 struct wawo_filter_ops {
     const char *name;
     size_t size; /* of the state, struct wawo_filter included */
+    bool keeps;  /* what the one above leaves comes again; see wawo_conn_offer */
     void (*init)(struct wawo_filter *f);
     void (*fini)(struct wawo_filter *f, struct wawo_conn *c);
     /* Takes bytes from below: how many it consumed, or a negative code that ends the connection. While wawo_conn_full()
-     * says so the lowest filter may stop between messages, the rest comes again; those above take all they are given.
+     * says so the lowest filter, and one above another that `keeps`, may stop between messages: the rest comes again. All
+     * others take all they are given.
      * Keeps bytes only by a copy or a reference of the chunk. */
     ptrdiff_t (*input)(struct wawo_filter *f, struct wawo_conn *c, const struct wawo_span *in);
     /* The stream has ended: 0, or WAWO_EBADMSG in the middle of a message. */
@@ -62,7 +64,7 @@ struct wawo_filter {
 };
 
 extern const struct wawo_filter_ops wawo_filter_length, wawo_filter_field, wawo_filter_pack, wawo_filter_marks,
-    wawo_filter_fixed, wawo_filter_packet, wawo_filter_pull;
+    wawo_filter_fixed, wawo_filter_packet, wawo_filter_pull, wawo_filter_tls;
 
 /* What the filter of a pulled connection keeps: the bytes that lie unread, and how to read them. See wawo_share_fetch. */
 size_t wawo_pull_unread(const struct wawo_conn *c);

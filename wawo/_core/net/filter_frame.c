@@ -110,6 +110,12 @@ static ptrdiff_t part_begin(struct part *p, const uint8_t *ptr, size_t len, size
     return err != 0 ? err : (ptrdiff_t)len;
 }
 
+/* What it leaves comes again. */
+static bool may_stop(const struct wawo_filter *f, const struct wawo_conn *c)
+{
+    return f == c->filter || (f == c->filter->up && c->filter->cfg->ops->keeps);
+}
+
 static wawo_inline ptrdiff_t frame_input(struct wawo_filter *f, struct wawo_conn *c, const struct wawo_span *in,
                                          cut_fn cut)
 {
@@ -129,7 +135,7 @@ static wawo_inline ptrdiff_t frame_input(struct wawo_filter *f, struct wawo_conn
             ptr += taken;
             continue;
         }
-        if (wawo_unlikely(f == c->filter && wawo_conn_full(c)))
+        if (wawo_unlikely(wawo_conn_full(c)) && may_stop(f, c))
             break;
         scanned = 0;
         n = cut(f->cfg, ptr, (size_t)(end - ptr), &scanned, &frame);

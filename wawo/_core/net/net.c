@@ -268,7 +268,10 @@ static void net_turn(struct wawo_loop *loop)
     if (wawo_unlikely(!wawo_list_empty(&net->starving)))
         feed_starving(net);
     wawo_heap_rewind(&loop->heap);
-    loop->busy = net->batch.count > 0 || net->dirty != NULL || net->attached;
+    if (wawo_unlikely(!wawo_list_empty(&net->tls.shaking)))
+        wawo_tls_turn(net);
+    net->tls.shakes = 0;
+    loop->busy = net->batch.count > 0 || net->dirty != NULL || net->attached || !wawo_list_empty(&net->tls.shaking);
     if (net->shares_gil && !loop->busy)
         stay_awake(net, fresh);
     if (wawo_unlikely(loop->heap.loans != NULL))
@@ -285,6 +288,7 @@ static void net_stop(struct wawo_loop *loop)
     }
     if (net->attached)
         leave(net);
+    wawo_tls_fini(net);
     net->sink->thread_stop(net->arg);
 }
 
@@ -306,6 +310,7 @@ static int net_init(struct wawo_net *net, struct wawo_loop *loop, struct wawo_en
     net->slow_ns = &engine->slow_ns;
     net->dirty_last = &net->dirty;
     wawo_list_init(&net->starving);
+    wawo_tls_init(net);
     net->batch.events = wawo_os_map(WAWO_BATCH_ROOM * sizeof *net->batch.events);
     if (net->batch.events == NULL)
         return WAWO_ENOMEM;

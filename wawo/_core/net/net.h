@@ -23,6 +23,7 @@ struct wawo_net {
     struct wawo_list starving; /* connections that wait for chunks */
     struct wawo_list branches;
     struct wawo_slab conns, backlogs, helds;
+    struct wawo_tls_loop tls;
     bool shares_gil;     /* with other loops of its pool */
     bool attached;       /* inside the sink: the GIL is ours */
     bool baton;          /* and the baton */

@@ -546,6 +546,11 @@ bool wawo_share_pause(struct wawo_share *s, bool pause)
     return true;
 }
 
+bool wawo_share_here(const struct wawo_share *s)
+{
+    return on_loop(s);
+}
+
 void wawo_share_refuse(struct wawo_share *s, enum wawo_operation operation, int error)
 {
     if (on_loop(s))

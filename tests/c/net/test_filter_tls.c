@@ -1,0 +1,277 @@
+/* The filter of TLS with sessions that anybody can read: what it asks of them and when, limits, ends. What OpenSSL makes
+ * of it stands in tests/tls. */
+#include "support/fuzz.h"
+#include "support/toytls.h"
+
+#include "fuzz/fuzz.h"
+
+#include "base/err.h"
+
+static void open_server(struct stage *s, struct party *server, const char *backend, party_hook hook)
+{
+    stage_open(s, backend, 1);
+    party_init(server, s, WAWO_SERVER);
+    server->options.tls = true;
+    server->options.handshake_timeout_ns = KIT_DEADLINE_S * WAWO_SEC;
+    server->wrap = toytls_wrap;
+    server->hook = hook;
+}
+
+/* close_notify both ways, and the end of both streams. */
+static void part(struct party *server, int fd)
+{
+    uint8_t record[WAWO_TLS_RECORD];
+
+    kit_write(fd, "C", 1);
+    ASSERT_EQ(toytls_read(fd, record), 0u);
+    ASSERT_EQ(kit_read(fd, record, 1), 0u);
+    kit_close(fd);
+    party_wait(server, WAWO_ON_CLOSE, 1);
+    ASSERT_EQ(server->error, 0);
+    ASSERT_EQ(server->operation, WAWO_OP_CLOSE);
+}
+
+static void echo(const char *backend, void (*wrap)(struct party *p, const struct wawo_event *e))
+{
+    struct stage s;
+    struct party server;
+    uint64_t at = 0;
+    size_t len;
+    int fd;
+
+    open_server(&s, &server, backend, hook_echo);
+    server.wrap = wrap;
+    server.verify = true;
+    party_start(&server);
+    fd = toytls_connect(server.port);
+    for (len = 1; len <= WAWO_TLS_RECORD; at += len, len *= 4) {
+        toytls_write_pattern(fd, at, len);
+        toytls_read_pattern(fd, at, len);
+    }
+    part(&server, fd);
+    party_close(&s, &server);
+}
+
+TEST_EACH_BACKEND(tls_echo, backend)
+{
+    echo(backend, toytls_wrap);
+}
+
+TEST_EACH_BACKEND(tls_echo_inside_the_sink, backend)
+{
+    echo(backend, toytls_wrap_inside);
+}
+
+/* A client of ours begins; what was sent before it was connected waits for the handshake. */
+TEST_EACH_BACKEND(tls_between_ourselves, backend)
+{
+    struct stage s;
+    struct party server, agent;
+    struct wawo_share *share;
+
+    open_server(&s, &server, backend, hook_echo);
+    party_start(&server);
+    party_init(&agent, &s, WAWO_AGENT);
+    agent.options.tls = true;
+    agent.options.handshake_timeout_ns = KIT_DEADLINE_S * WAWO_SEC;
+    agent.wrap = toytls_wrap;
+    agent.verify = true;
+    party_start(&agent);
+    share = party_connect(&agent, server.port);
+    share_send_pattern(share, 0, 1 << 20, 10000);
+    party_wait_bytes(&agent, 1 << 20);
+    wawo_share_drop(share);
+    party_finish(&agent);
+    party_close(&s, &server);
+}
+
+static void send_small(struct party *p, const struct wawo_event *e, struct actor *a)
+{
+    uint8_t bytes[8];
+    int i;
+
+    (void)p;
+    if (e->kind != WAWO_ON_HANDSHAKE)
+        return;
+    for (i = 0; i < 10; i++, a->scratch[0] += sizeof bytes) {
+        kit_fill(bytes, sizeof bytes, a->scratch[0]);
+        ASSERT_EQ(wawo_share_send(e->share, bytes, sizeof bytes), 1);
+    }
+}
+
+TEST_EACH_BACKEND(tls_joins_small_messages, backend)
+{
+    uint8_t record[WAWO_TLS_RECORD];
+    struct stage s;
+    struct party server;
+    int fd;
+
+    open_server(&s, &server, backend, send_small);
+    party_start(&server);
+    fd = toytls_connect(server.port);
+    ASSERT_EQ(toytls_read(fd, record), 80u);
+    KIT_CHECK(record, 80, 0);
+    part(&server, fd);
+    party_close(&s, &server);
+}
+
+/* One record holds many more messages than a batch: what does not fit comes again, in order. */
+TEST_EACH_BACKEND(tls_below_a_framing_of_tiny_messages, backend)
+{
+    static uint8_t wire[3 + WAWO_TLS_RECORD];
+    struct stage s;
+    struct party server;
+    unsigned i;
+    int fd;
+
+    open_server(&s, &server, backend, NULL);
+    party_framed(&server, 1, 255);
+    server.verify = true;
+    party_start(&server);
+    fd = toytls_connect(server.port);
+    wire[0] = 'D';
+    wire[1] = WAWO_TLS_RECORD >> 8;
+    for (i = 0; i < WAWO_TLS_RECORD; i += 2) {
+        wire[3 + i] = (uint8_t)~1;
+        wire[4 + i] = (uint8_t)~kit_byte(i / 2);
+    }
+    kit_write(fd, wire, sizeof wire);
+    party_wait(&server, WAWO_ON_RECEIVE, WAWO_TLS_RECORD / 2);
+    part(&server, fd);
+    party_close(&s, &server);
+}
+
+static void ends_with(const char *backend, const char *said, size_t len, int operation, int error, bool alert)
+{
+    struct stage s;
+    struct party server;
+    char answer[8];
+    size_t n;
+    int fd;
+
+    open_server(&s, &server, backend, NULL);
+    server.options.handshake_timeout_ns = error != ETIMEDOUT ? KIT_DEADLINE_S * WAWO_SEC : 20 * WAWO_MSEC;
+    party_start(&server);
+    fd = kit_connect(server.port);
+    kit_write(fd, said, len);
+    if (error != ETIMEDOUT)
+        kit_shutdown(fd);
+    n = kit_read(fd, answer, sizeof answer);
+    ASSERT_EQ(memchr(answer, 'A', n) != NULL, alert);
+    kit_close(fd);
+    party_wait(&server, WAWO_ON_CLOSE, 1);
+    ASSERT_EQ(server.operation, operation);
+    ASSERT_EQ(server.error, error);
+    party_close(&s, &server);
+}
+
+TEST_EACH_BACKEND(tls_garbage_at_first, backend)
+{
+    ends_with(backend, "GET", 3, WAWO_OP_ACCEPT, EPROTO, true);
+}
+
+TEST_EACH_BACKEND(tls_garbage_later, backend)
+{
+    ends_with(backend, "HD\0\1xZ", 6, WAWO_OP_RECEIVE, EPROTO, true);
+}
+
+TEST_EACH_BACKEND(tls_handshake_too_slow, backend)
+{
+    ends_with(backend, "", 0, WAWO_OP_ACCEPT, ETIMEDOUT, false);
+}
+
+TEST_EACH_BACKEND(tls_cut_in_the_handshake, backend)
+{
+    ends_with(backend, "", 0, WAWO_OP_ACCEPT, EPROTO, false);
+}
+
+TEST_EACH_BACKEND(tls_cut_in_a_record, backend)
+{
+    ends_with(backend, "HD\0\2x", 5, WAWO_OP_RECEIVE, EPROTO, false);
+}
+
+/* Many more than go on in one turn. */
+TEST_EACH_BACKEND(tls_a_storm_of_handshakes, backend)
+{
+    enum { PEERS = 60 };
+    struct stage s;
+    struct party server;
+    int fds[PEERS], i;
+    char answer;
+
+    open_server(&s, &server, backend, NULL);
+    party_start(&server);
+    for (i = 0; i < PEERS; i++) {
+        fds[i] = kit_connect(server.port);
+        kit_write(fds[i], "H", 1);
+    }
+    for (i = 0; i < PEERS; i++) {
+        ASSERT_EQ(kit_read(fds[i], &answer, 1), 1u);
+        ASSERT_EQ(answer, 'h');
+    }
+    party_wait(&server, WAWO_ON_HANDSHAKE, PEERS);
+    kit_close_all(fds, PEERS);
+    party_wait(&server, WAWO_ON_CLOSE, PEERS);
+    party_close(&s, &server);
+}
+
+static void begin_tls(struct party *p, const struct wawo_event *e, struct actor *a)
+{
+    if (e->kind == WAWO_ON_RECEIVE && a->scratch[0]++ == 0) {
+        ASSERT_EQ(wawo_share_send(e->share, "go", 2), 1);
+        ASSERT_EQ(toytls_start(e->share, 0), 0);
+        ASSERT_EQ(toytls_start(e->share, 0), WAWO_EINVAL);
+        a->shaken = false; /* it comes once more */
+        a->received = 0;
+    } else {
+        hook_echo(p, e, a);
+    }
+}
+
+TEST_EACH_BACKEND(tls_begins_later, backend)
+{
+    struct stage s;
+    struct party server;
+    char go[2], answer;
+    int fd;
+
+    open_server(&s, &server, backend, begin_tls);
+    server.options.tls = false;
+    party_start(&server);
+    fd = kit_connect(server.port);
+    kit_write(fd, "now", 3);
+    ASSERT_EQ(kit_read(fd, go, 2), 2u);
+    kit_write(fd, "H", 1);
+    ASSERT_EQ(kit_read(fd, &answer, 1), 1u);
+    ASSERT_EQ(answer, 'h');
+    toytls_write_pattern(fd, 0, 5000);
+    toytls_read_pattern(fd, 0, 5000);
+    part(&server, fd);
+    party_close(&s, &server);
+}
+
+TEST_EACH_BACKEND(tls_begins_with_plaintext_behind, backend)
+{
+    struct stage s;
+    struct party server;
+    char go[3];
+    int fd;
+
+    open_server(&s, &server, backend, begin_tls);
+    server.options.tls = false;
+    party_framed(&server, 1, 255);
+    party_start(&server);
+    fd = kit_connect(server.port);
+    kit_write(fd, "\1a\1b", 4);
+    ASSERT_EQ(kit_read(fd, go, 3), 3u);
+    kit_close(fd);
+    party_wait(&server, WAWO_ON_CLOSE, 1);
+    ASSERT_EQ(server.operation, WAWO_OP_RECEIVE);
+    ASSERT_EQ(server.error, EBADMSG);
+    party_close(&s, &server);
+}
+
+TEST(tls_seeds_and_their_mutations)
+{
+    fuzz_run(fuzz_tls, "tests/fuzz/seeds/tls", 500);
+}

@@ -1,0 +1,110 @@
+/* F4 tls: TLS on a connection. Its filter is always the lowest of the chain; what is to be sent waits as plaintext in a
+ * ring of the filter and is sealed into the sock's just before the write. The cryptography is a session's, see
+ * struct wawo_tls_ops in wawo.h. Loop. */
+#ifndef WAWO_NET_TLS_H
+#define WAWO_NET_TLS_H
+
+#include "../io/timer.h"
+#include "filter.h"
+
+enum {
+    WAWO_TLS_TURNS = 4, /* handshakes that one turn of a loop goes on with: others want to be served too */
+    WAWO_TLS_SCRATCH = 4 * WAWO_TLS_RECORD
+};
+
+struct wawo_net;
+
+/* What the connections of a loop share. */
+struct wawo_tls_loop {
+    struct wawo_chunk *opened; /* plaintext is packed here; NULL before the first */
+    struct wawo_chunk *scratch; /* plaintext on its way out is joined here; NULL before the first */
+    struct wawo_list shaking; /* wait for their turn, oldest first */
+    unsigned shakes; /* handshakes that went on in this turn */
+    struct wawo_list awake; /* their sessions have buffers */
+    struct wawo_timer sweep; /* looks for those of them that rest */
+};
+
+struct wawo_tls {
+    struct wawo_filter base;
+    /* What was accepted and the kernel has not taken. `bytes` counts what is sealed too, until that is sent; so all that
+     * looks at it alone sees what is pending. */
+    struct wawo_ring plain;
+    size_t sealed; /* of these, in the sock's ring as ciphertext */
+    size_t sealed_length; /* the same, files with their real size */
+    struct wawo_tls_pipe pipe;
+    const struct wawo_tls_ops *ops;
+    void *session; /* borrowed; NULL: not yet, or not any more */
+    struct wawo_conn *conn;
+    struct wawo_span rest; /* plaintext that the filter above did not take, with a reference; no chunk: none */
+    struct wawo_list turn; /* waits for its turn to go on with the handshake */
+    struct wawo_list awake; /* its session has buffers */
+    int32_t error; /* with a fault: the code */
+    uint8_t fault; /* enum wawo_tls_fault */
+    bool client : 1; /* it has the first word */
+    bool lenient : 1; /* a FIN without close_notify is an end as any other */
+    bool ready : 1; /* the handshake is done */
+    bool granted : 1; /* it is its turn */
+    bool begun : 1; /* the handshake was begun */
+    bool starting : 1; /* start_tls was called in the batch under delivery */
+    bool held : 1; /* the last byte of the input was given back though it was used, see give_back() */
+    bool ended : 1; /* the peer's close_notify came */
+    bool parted : 1; /* ours went */
+    bool reading : 1; /* a file is being read from its disk */
+    bool used : 1; /* since the last look at who is awake */
+};
+
+/* ---- the filter: filter_tls.c ---- */
+
+/* Seals what waits, as much as the sock's ring should hold. A failed session breaks the stream. */
+void wawo_tls_seal(struct wawo_conn *c);
+/* Bytes left the sock's ring, `left` are in it: how many that were pending are sent, and *length as OnSend has it. */
+size_t wawo_tls_sent(struct wawo_conn *c, size_t freed, size_t left, size_t *length);
+/* Gives up what was not sealed. */
+void wawo_tls_drop_plain(struct wawo_conn *c);
+/* The session writes close_notify, once, if it can. */
+void wawo_tls_part(struct wawo_conn *c);
+/* Goes on with a handshake without input: the first step of a client. 0 or a negative code. */
+int wawo_tls_begin(struct wawo_conn *c);
+
+/* ---- the connection: conn_tls.c ---- */
+
+/* Puts the filter below all others; no session yet. WAWO_ENOMEM. */
+int wawo_tls_push(struct wawo_conn *c);
+/* It is established: asks for its session, and receives nothing before that. */
+void wawo_tls_await(struct wawo_conn *c);
+/* The handshake is done. */
+void wawo_tls_stands(struct wawo_conn *c);
+/* Whether it may go on with its handshake in this turn; false: it waits, and receives nothing meanwhile. */
+bool wawo_tls_may_shake(struct wawo_conn *c);
+/* The session has failed, or the stream: from now on nothing is sealed. Returns the code of the first time. */
+int wawo_tls_fail(struct wawo_conn *c, enum wawo_tls_fault fault, int code);
+/* What is wrong at the end of the stream: 0 or a negative code. */
+int wawo_tls_finish(struct wawo_conn *c);
+/* What its failure is reported as. */
+enum wawo_operation wawo_tls_operation(const struct wawo_conn *c);
+/* The connection ends: close_notify if that can go out, and the session is let go of. */
+void wawo_tls_end(struct wawo_conn *c, bool reset);
+/* The timer fired while it was open: true when that was for the handshake. */
+bool wawo_tls_timer(struct wawo_conn *c);
+/* The batch in which start_tls was called is over. */
+void wawo_tls_start(struct wawo_conn *c);
+/* An event of a connection that is about to begin TLS: that is plaintext behind it. */
+void wawo_tls_leftover(struct wawo_conn *c);
+
+/* ---- the loop's part ---- */
+
+/* Room for a record of plaintext, in a chunk that is shared by all; NULL: the pool is at its limit. */
+struct wawo_chunk *wawo_tls_room(struct wawo_net *net);
+/* Room for WAWO_TLS_SCRATCH bytes; false: no memory. */
+bool wawo_tls_scratch(struct wawo_net *net);
+/* Its session is going to be used: it has buffers from here on. */
+void wawo_tls_wake(struct wawo_conn *c);
+/* Enters the sink if the session of c wants that; true: it must be left again. */
+bool wawo_tls_enter(struct wawo_conn *c);
+void wawo_tls_leave(struct wawo_conn *c, bool inside);
+/* Once a turn: those whose turn it is go on with their handshakes. */
+void wawo_tls_turn(struct wawo_net *net);
+void wawo_tls_init(struct wawo_net *net);
+void wawo_tls_fini(struct wawo_net *net);
+
+#endif
