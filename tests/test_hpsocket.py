@@ -6,6 +6,7 @@ import inspect
 from typing import Any
 
 import pytest
+from secure import client_context, server_context
 
 import wawo
 from wawo import hpsocket
@@ -62,11 +63,34 @@ def test_takes_what_every_component_takes(cls: type[wawo.Component]) -> None:
 
 
 @pytest.mark.parametrize("name", ["Server", "Agent", "Client"])
-@pytest.mark.parametrize("model", ["", "Pull", "Pack"])
+@pytest.mark.parametrize("model", ["TcpPull", "TcpPack", "SslPull", "SslPack", "Tcp", "Ssl"])
 def test_every_class_is_there(name: str, model: str) -> None:
-    cls = getattr(wawo, f"Tcp{model}{name}")
-    assert getattr(hpsocket, f"Tcp{model}{name}") is cls
+    cls = getattr(wawo, f"{model}{name}")
+    assert getattr(hpsocket, f"{model}{name}") is cls
     assert cls.__doc__
+
+
+@pytest.mark.parametrize("name", ["Server", "Agent", "Client"])
+@pytest.mark.parametrize("model", ["", "Pull", "Pack"])
+def test_tls(name: str, model: str) -> None:
+    """The twin of the same name with Tcp, which insists on a context."""
+    cls, twin = getattr(wawo, f"Ssl{model}{name}"), getattr(wawo, f"Tcp{model}{name}")
+    context = server_context() if name == "Server" else client_context()
+    made = cls(wawo.Listener(), tls=context, view=True)
+    assert isinstance(made, twin)
+    assert made.tls is context
+    assert made.framing == twin(wawo.Listener()).framing
+    assert made.options == twin(wawo.Listener(), view=True).options
+    with pytest.raises(TypeError, match="'tls'"):
+        cls(wawo.Listener())
+    with pytest.raises(TypeError, match=f"Ssl{model}{name} takes tls=, an ssl.SSLContext"):
+        cls(wawo.Listener(), tls=None)
+    if not model:
+        assert cls(wawo.Listener(), tls=context, framing=wawo.Fixed(3)).framing == wawo.Fixed(3)
+    elif model == "Pack":
+        assert cls(wawo.Listener(), tls=context, max_pack_size=9).framing == wawo.Pack(9)
+    else:
+        assert cls(wawo.Listener(), tls=context, max_size=9).framing == wawo.Pull(9)
 
 
 @pytest.mark.parametrize(
@@ -90,6 +114,6 @@ def test_enums_have_their_values(enum: Any, prefix: str, values: dict[str, int])
 def test_the_star_brings_all() -> None:
     space: dict[str, Any] = {}
     exec("from wawo.hpsocket import *", space)
-    words = [name for name in vars(hpsocket) if name.startswith(("Tcp", "En", "HR_", "SO_", "SS_"))]
+    words = [name for name in vars(hpsocket) if name.startswith(("Tcp", "Ssl", "En", "HR_", "SO_", "SS_"))]
     assert sorted(words) == sorted(hpsocket.__all__)
     assert set(words) <= set(space)

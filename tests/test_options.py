@@ -22,7 +22,7 @@ INTEGERS = {
     "max_pending_total": (1, TIB),
     "pool_memory": (1 << 20, TIB),
 }
-SECONDS = {"close_timeout": True, "connect_timeout": False, "slow_callback": False}
+SECONDS = {"close_timeout": True, "connect_timeout": False, "handshake_timeout": False, "slow_callback": False}
 BOOLEANS = ("view", "auto_pause", "no_delay", "proxy_protocol", "reuse_port", "reuse_address", "dual_stack")
 
 

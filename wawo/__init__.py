@@ -30,6 +30,15 @@ from .framing import (
     WawoPacket,
 )
 from .hpsocket import (
+    SslAgent,
+    SslClient,
+    SslPackAgent,
+    SslPackClient,
+    SslPackServer,
+    SslPullAgent,
+    SslPullClient,
+    SslPullServer,
+    SslServer,
     TcpPackAgent,
     TcpPackClient,
     TcpPackServer,
@@ -42,6 +51,7 @@ from .listener import Listener
 from .options import Options
 from .protocol import Protocol
 from .server import TcpServer
+from .tls import TlsInfo
 
 __all__ = [
     "Between",
@@ -66,6 +76,15 @@ __all__ = [
     "Raw",
     "SendBufferFull",
     "ServiceState",
+    "SslAgent",
+    "SslClient",
+    "SslPackAgent",
+    "SslPackClient",
+    "SslPackServer",
+    "SslPullAgent",
+    "SslPullClient",
+    "SslPullServer",
+    "SslServer",
     "StartError",
     "StateError",
     "TcpAgent",
@@ -77,6 +96,7 @@ __all__ = [
     "TcpPullClient",
     "TcpPullServer",
     "TcpServer",
+    "TlsInfo",
     "WawoError",
     "WawoPacket",
     "__version__",

@@ -21,6 +21,7 @@ from .errors import ServiceState, StateError
 from .listener import log_exception
 
 if TYPE_CHECKING:
+    import ssl
     from types import FrameType
 
     from .component import Component
@@ -91,6 +92,7 @@ class Run:
         framing: tuple[object, ...],
         pool: Pool,
         owned: bool,
+        tls: ssl.SSLContext | None,
     ) -> Endpoint:
         """Make the native side; from here on callbacks may come. An owned pool is closed at the end of the run."""
         self._pool = pool
@@ -98,7 +100,7 @@ class Run:
         if "OnShutdown" in callbacks[0]:
             last = dict.fromkeys(found["OnShutdown"] for found in callbacks)  # a factory may make the same twice
             callbacks = [{**found, "OnShutdown": self._unless_aborted(list(last))} for found in callbacks]
-        endpoint = Endpoint(role, pool.native, self.component(), callbacks, options, framing)
+        endpoint = Endpoint(role, pool.native, self.component(), callbacks, options, framing, tls)
         endpoint.on_stopped = self._on_stopped
         pool.enter(self)
         running.add(self)

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from .component import Hub, check_target
+from typing import TYPE_CHECKING
+
+from ._targets import check_target, wish_of
+from .component import Hub
 from .connection import Connection
 from .options import check_seconds
+
+if TYPE_CHECKING:
+    import ssl
 
 
 class TcpAgent(Hub):
@@ -37,6 +43,8 @@ class TcpAgent(Hub):
         *,
         extra: object = None,
         local_address: tuple[str, int] | None = None,
+        server_hostname: str | None = None,
+        session: ssl.SSLSession | None = None,
         timeout: float | None = None,
     ) -> Connection:
         """Begin to connect to ``host`` and ``port``, or to "unix:/path" alone, and return the Connection at once.
@@ -50,9 +58,15 @@ class TcpAgent(Hub):
         ``local_address`` is (numeric host, port) to connect from; '' and 0 leave the choice to the system. Only
         addresses of its kind, IPv4 or IPv6, are tried (EAFNOSUPPORT: a name has none). Not with a unix socket.
 
+        With ``tls`` the certificate must be one for ``server_hostname``, which is also the name that the server is
+        asked for (SNI); None: for ``host``. ``session`` is ``Connection.session`` of an earlier connection to the same
+        server with the same context, to be resumed.
+
         Raises TypeError or ValueError for a wrong argument and StateError when the agent is not started.
         """
         name, number, local = check_target(host, port, local_address)
         if timeout is not None:
             timeout = check_seconds("timeout", timeout, 86_400, zero=False)
-        return self._started("connect").connect(name, number, extra, timeout, local)
+        endpoint = self._started("connect")
+        wish = wish_of(self._tls, name, server_hostname, session)
+        return endpoint.connect(name, number, extra, timeout, local, wish)

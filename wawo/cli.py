@@ -99,10 +99,20 @@ def _seconds(text: str) -> float:
     return value
 
 
+def _tls() -> str:
+    try:
+        name, why, version = _core.tls_engine()
+    except ImportError as error:  # a Python without ssl, or a wish that cannot be fulfilled
+        return f"no: {error}"
+    where = "without the GIL" if name == "openssl" else "under the GIL"
+    return f"{name}, {where}: {why}; {version}"
+
+
 def _info(arguments: argparse.Namespace) -> int:
     gil = getattr(sys, "_is_gil_enabled", lambda: True)()
     print(f"wawo      {__version__}, from {Path(__file__).parent}")
     print(f"engine    {_core.ENGINE}: {_core.ENGINE_WHY}; from {_core.ENGINE_PATH}")
+    print(f"tls       {_tls()}")
     if _core.ENGINE_SELECTORS:
         print(f"selectors {_core.ENGINE_SELECTORS}")
     chosen, threads, failure = None, 0, None

@@ -9,12 +9,15 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from ._runs import Latch, Run, in_callback, inside_engine, wait_for
-from .component import Component, check_target
+from ._targets import check_target, wish_of
+from .component import Component
 from .connection import Connection
 from .errors import HandleResult, Operation, StateError, start_error
 from .options import check_seconds
 
 if TYPE_CHECKING:
+    import ssl
+
     from typing_extensions import Buffer
 
 
@@ -43,14 +46,16 @@ class TcpClient(Component):
         timeout: float | None = None,
         extra: object = None,
         local_address: tuple[str, int] | None = None,
+        server_hostname: str | None = None,
+        session: ssl.SSLSession | None = None,
     ) -> None:
         """Connect to ``host`` and ``port`` (1 to 65,535), or to "unix:/path" alone.
 
         ``wait=True`` returns when the connection stands and OnConnect and OnHandShake have run; when it cannot be made
         the listener gets OnClose and OnShutdown, then StartError is raised, which is the standard class of the failure
         too (ConnectionRefusedError, TimeoutError, socket.gaierror, ...). ``wait=False`` returns at once; OnConnect or
-        OnClose tells. ``timeout`` is in seconds, above 0 to 86,400; None: the option connect_timeout. ``extra`` and
-        ``local_address`` are as in ``TcpAgent.connect``.
+        OnClose tells. ``timeout`` is in seconds, above 0 to 86,400; None: the option connect_timeout. ``extra``,
+        ``local_address``, ``server_hostname`` and ``session`` are as in ``TcpAgent.connect``.
 
         Raises TypeError or ValueError for a wrong argument, and StateError when it is not stopped, or with wait=True
         in a callback.
@@ -62,11 +67,12 @@ class TcpClient(Component):
             raise StateError("start(wait=True) would block the loop thread that runs this callback: use wait=False")
         if wait and inside_engine():
             raise StateError("start(wait=True) in a signal handler would block the call it interrupted: use wait=False")
+        wish = wish_of(self._tls, name, server_hostname, session)
         attempt = _Attempt()
         with self._starting("connect to", host, port) as run:
             endpoint = self._open(run, [attempt.watch(run, self._callbacks()[0])])
             self._attempt = attempt
-            attempt.connection = endpoint.connect(name, number, extra, timeout, local)
+            attempt.connection = endpoint.connect(name, number, extra, timeout, local, wish)
         if wait:
             self._settle(run, attempt, host, port)
 

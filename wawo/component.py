@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import ipaddress
 import socket
 import sys
 import threading
@@ -15,83 +14,28 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from ._core import Endpoint, broadcast, disconnect
 from ._runs import Run, in_callback
-from ._sockets import check_connection, check_unix, is_unix, lend
+from ._sockets import check_connection, lend
+from ._targets import wish_of
 from .connection import Connection
 from .errors import ServiceState, StateError, WawoError, start_error
 from .framing import AnyFraming, Raw, check_framing, native_framing
 from .iopool import IoPool, default_threads
 from .listener import AnyListener, make_listeners, overridden
-from .options import SERVERS_ONLY, Options, check_choice, check_integer, check_seconds, make_options
+from .options import SERVERS_ONLY, Options, check_choice, check_seconds, make_options
+from .tls import check_context, check_tls
 
 if TYPE_CHECKING:
+    import ssl
+
     from typing_extensions import Buffer, Self, Unpack
 
+    from ._core import TlsWish
     from .options import OptionNames
 
 _RAW = Raw()
 _WAIT_SECONDS = threading.TIMEOUT_MAX
 _DRAIN_SECONDS = 86_400.0
 _PERIOD_SECONDS = 10 * 365 * 86_400.0
-
-
-def check_host(value: object) -> str:
-    """Return a host to connect to in the form the resolver takes, else raise an error that names it."""
-    if not isinstance(value, str):
-        raise TypeError(f"host must be a str, not {type(value).__name__} ({value!r})")
-    if not value:
-        raise ValueError("host must be a name or an address, not an empty string")
-    if "\0" in value:
-        raise ValueError(f"host must not contain a NUL character: {value!r}")
-    if value.startswith("["):
-        raise ValueError(f"host must be an address without brackets: {value.strip('[]')!r}, not {value!r}")
-    if value.isascii():
-        return value
-    try:
-        return value.encode("idna").decode("ascii")
-    except UnicodeError as error:
-        raise ValueError(f"host {value!r} is no valid name: {error}") from None
-
-
-def check_target(host: object, port: object, local_address: object) -> tuple[str, int, tuple[str, int] | None]:
-    """Return (host, port, local address) as the core takes them, port 0 for a unix socket, else raise an error."""
-    if isinstance(host, str) and is_unix(host):
-        check_unix(host, port)
-        if local_address is not None:
-            raise ValueError(f"local_address is for TCP: nothing is there to give a unix socket {local_address!r}")
-        return host, 0, None
-    name = check_host(host)
-    if port is None:
-        raise TypeError(f"port is missing: give {host!r} and a port, or 'unix:/path' without one")
-    number, local = check_integer("port", port, 1, 65_535), check_local_address(local_address)
-    if local is not None and local[0]:
-        _check_same_family(name, local[0])
-    return name, number, local
-
-
-def _check_same_family(host: str, local: str) -> None:
-    try:
-        version = ipaddress.ip_address(host).version
-    except ValueError:
-        return  # a name: those of its addresses that fit are tried
-    if ipaddress.ip_address(local).version != version:
-        raise ValueError(f"local_address must hold an IPv{version} address to connect to {host!r}, not {local!r}")
-
-
-def check_local_address(value: object) -> tuple[str, int] | None:
-    """Return value if it is None or (host, port) to connect from, else raise an error that names it."""
-    if value is None:
-        return None
-    if not isinstance(value, tuple) or len(value) != 2:
-        raise TypeError(f"local_address must be None or a tuple (host, port), not {value!r}")
-    host, port = value
-    if not isinstance(host, str):
-        raise TypeError(f"local_address must hold a host of type str, not {type(host).__name__} ({host!r})")
-    if host:
-        try:
-            ipaddress.ip_address(host)
-        except ValueError:
-            raise ValueError(f"local_address must hold a numeric address of this machine or '', not {host!r}") from None
-    return host, check_integer("the port of local_address", port, 0, 65_535)
 
 
 class Component:
@@ -104,7 +48,8 @@ class Component:
     of different loops then have different listeners; what these share is theirs to lock.
 
     ``framing`` cuts the stream into messages (Raw: not at all); it is one of the native framings, or a subclass of
-    Protocol. ``io`` is an IoPool to share; without it each run has its own threads. All other keywords are options:
+    Protocol. ``tls`` is an ssl.SSLContext: then each connection begins with a TLS handshake, and OnHandShake tells that
+    it is done. ``io`` is an IoPool to share; without it each run has its own threads. All other keywords are options:
     see Options for units, defaults and ranges. Wrong ones raise TypeError or ValueError here, not later.
 
     Every method may be called from any thread. Dropping the last reference to a running component stops it, with a
@@ -120,6 +65,7 @@ class Component:
         listener: AnyListener,
         *,
         framing: AnyFraming = _RAW,
+        tls: ssl.SSLContext | None = None,
         io: IoPool | None = None,
         **options: Unpack[OptionNames],
     ) -> None:
@@ -138,6 +84,7 @@ class Component:
             for name in SERVERS_ONLY:
                 if getattr(self._options, name):
                     raise ValueError(f"{name} is for servers: a {type(self).__name__} does not accept connections")
+        self._tls = None if tls is None else check_context("tls", tls, self._role == "server")
         self._lock = threading.RLock()
         self._listener = listener
         self._listeners = make_listeners(listener, self._role, self._loops)
@@ -151,6 +98,27 @@ class Component:
     def framing(self) -> AnyFraming:
         """The framing that it was made with."""
         return self._framing
+
+    @property
+    def tls(self) -> ssl.SSLContext | None:
+        """The context of its connections; None: they are not encrypted.
+
+        Another one may be set at any time, by any thread, where there is one: it is for connections that are made from
+        then on, with a new certificate for one. Those that there are keep theirs. Raises TypeError and ValueError for
+        one that does not fit, and ValueError on a component that was made without.
+        """
+        return self._tls
+
+    @tls.setter
+    def tls(self, context: ssl.SSLContext) -> None:
+        if self._tls is None:
+            raise ValueError(f"this {type(self).__name__} was made without tls=, so its connections are not encrypted")
+        found = check_context("tls", context, self._role == "server")
+        with self._lock:
+            self._tls = found
+            endpoint = self._endpoint
+            if endpoint is not None:
+                endpoint.tls = found
 
     @property
     def options(self) -> Options:
@@ -207,10 +175,11 @@ class Component:
         """Native counters of this run, a snapshot without locks; after the end those of its last moment.
 
         Among them: accepts, connects, closed, open, rejected (ended before OnAccept; of these rejected_address for
-        max_connections_per_address and rejected_proxy for a bad PROXY header), accept_pauses, idle_closed, messages_in,
-        bytes_in (received), receive_pauses (for the water mark and for memory), rate_pauses, messages_out (accepted by
-        send and broadcast), broadcasts_skipped, bytes_out (taken by the system). "loops" is a list with the counters of
-        each loop, which other components on the same IoPool share. Empty before the first start.
+        max_connections_per_address and rejected_proxy for a bad PROXY header), accept_pauses, idle_closed, handshakes
+        and handshakes_failed (of TLS), messages_in, bytes_in (received), receive_pauses (for the water mark and for
+        memory), rate_pauses, messages_out (accepted by send and broadcast), broadcasts_skipped, bytes_out (taken by the
+        system). "loops" is a list with the counters of each loop, which other components on the same IoPool share.
+        Empty before the first start.
         """
         run = self._run
         return {} if run is None else run.counters()
@@ -273,7 +242,7 @@ class Component:
         native = [{name: found[name] for name in found if name != "OnPrepareListen"} for found in callbacks]
         options = self._options
         pool = self._io or IoPool(self._threads, backend=options.backend, pool_memory=options.pool_memory)
-        return run.open(self._role, native, options, native_framing(self._framing), pool, self._io is None)
+        return run.open(self._role, native, options, native_framing(self._framing), pool, self._io is None, self._tls)
 
     def _forked(self) -> None:
         self._lock = threading.RLock()
@@ -294,13 +263,14 @@ class Hub(Component):
         endpoint = self._endpoint
         return None if endpoint is None or not 0 < id < 2**64 else endpoint.connection(id)
 
-    def adopt(self, sock: socket.socket, *, extra: object = None) -> Connection:
+    def adopt(self, sock: socket.socket, *, extra: object = None, server_hostname: str | None = None) -> Connection:
         """Take over a connected stream socket (AF_INET, AF_INET6 or AF_UNIX) and return its Connection at once.
 
         OnAccept (server) or OnConnect (agent) comes for it, then OnHandShake and all that comes for others; data that
         waits in it is received. Its descriptor is the component's from then on, the object is detached; no_delay and
         keepalive are set on TCP. It counts towards max_connections, not towards max_connections_per_address, and no
-        header of proxy_protocol is waited for.
+        header of proxy_protocol is waited for. With ``tls`` the handshake is yet to come, and an agent's context that
+        checks names needs ``server_hostname``.
 
         Raises TypeError or ValueError when ``sock`` is no socket, an ssl.SSLSocket, closed, no stream, or listening;
         OSError with ENOTCONN when it is not connected, with ENOBUFS at max_connections; StateError when the component
@@ -308,9 +278,13 @@ class Hub(Component):
         """
         found = check_connection(sock)
         endpoint = self._started("adopt")
+        if self._role == "server" and self._tls is not None:
+            wish: TlsWish | None = check_tls(self._tls, True, server_hostname, None)
+        else:
+            wish = wish_of(self._tls, None, server_hostname, None)
         undo = lend(found)
         try:
-            return endpoint.adopt(found, extra)
+            return endpoint.adopt(found, extra, wish)
         except BaseException as error:
             undo()
             number = error.errno if isinstance(error, OSError) else None

@@ -18,6 +18,7 @@ from .errors import (
     close_error,
 )
 from .listener import log_exception
+from .tls import check_tls, tls_info
 
 __all__ = ["Connection"]
 
@@ -27,6 +28,8 @@ setup_connections(
     frame_too_big=FrameTooBig,
     frame_invalid=FrameInvalid,
     state_error=StateError,
+    check_tls=check_tls,
+    tls_info=tls_info,
 )
 setup_callbacks(
     handle_error=HandleResult.ERROR,

@@ -137,6 +137,8 @@ def _standard(kind: type[BaseException]) -> type[BaseException] | None:
     for base in kind.__mro__:
         if base is socket.gaierror or base is ValueError or base is TypeError:
             return base
+        if base.__module__ == "ssl" and issubclass(base, OSError):
+            return base
         if issubclass(base, OSError) and base.__module__ == "builtins":
             return base
     return None
@@ -162,7 +164,8 @@ def start_error(cause: Exception, action: str, host: str | None = None, port: in
 
     ``action`` reads on from "cannot", as in "listen on". Raise the result ``from cause``.
     """
-    number = cause.errno if isinstance(cause, OSError) else None
+    secure = isinstance(cause, OSError) and type(cause).__module__ == "ssl"  # whose numbers are those of OpenSSL
+    number = errno.EPROTO if secure else cause.errno if isinstance(cause, OSError) else None
     reason = (cause.strerror if isinstance(cause, OSError) else None) or str(cause) or type(cause).__name__
     unix = host is not None and host.startswith("unix:")
     where = f" {host}" if unix else "" if port is None else f" {host or 'all addresses'} port {port}"
@@ -228,14 +231,14 @@ def close_error(operation: int, number: int, gai_code: int, fault: str | None = 
         text = f"ended by the listener in {_REFUSERS[Operation(operation)]}"
         if operation == Operation.CONNECT:
             text = f"closed before it was connected, or {text}"
+    elif number == errno.ETIMEDOUT and fault is not None:
+        text = fault
     elif number == errno.ETIMEDOUT and operation == Operation.CONNECT:
         text = "no answer within the connect timeout"
     elif number == errno.ETIMEDOUT and operation == Operation.ACCEPT:
         text = "no whole PROXY header within connect_timeout"
     elif number == errno.EAFNOSUPPORT and operation == Operation.CONNECT:
         text = "the host has no address of the kind that local_address is, or that this machine speaks"
-    elif number == errno.ETIMEDOUT and fault is not None:
-        text = fault
     elif number == errno.ENOBUFS and operation == Operation.SEND:
         text = "its output waited while more than high_water of it was pending: too slow"
     return OSError(number, text)

@@ -88,6 +88,7 @@ class OptionNames(TypedDict, total=False):
     max_pending_total: int
     pool_memory: int
     connect_timeout: float
+    handshake_timeout: float
     proxy_protocol: bool
     idle_timeout: float | None
     receive_rate: int | None
@@ -162,6 +163,10 @@ class Options:
     """Seconds for a whole connect, name look-up and all addresses included, and for the header of proxy_protocol: above
     0, to 86,400."""
 
+    handshake_timeout: float = 10.0
+    """Seconds for the TLS handshake, from OnAccept or OnConnect (or ``start_tls``) to OnHandShake: above 0, to 86,400.
+    Then the connection ends with ACCEPT (server) or CONNECT and ETIMEDOUT."""
+
     proxy_protocol: bool = False
     """True: every connection to a server begins with a PROXY header, version 1 or 2 (HAProxy's proxy-protocol.txt), as
     load balancers send it; remote_address and local_address are those of the header, or the real ones where it says
@@ -209,7 +214,12 @@ class Options:
             check_integer("max_connections_per_address", self.max_connections_per_address, 1, 5_000_000)
         check_integer("backlog", self.backlog, 1, 65_535)
         check_choice("on_full", self.on_full, ("wait", "close"))
-        for name, zero in (("close_timeout", True), ("connect_timeout", False), ("slow_callback", False)):
+        for name, zero in (
+            ("close_timeout", True),
+            ("connect_timeout", False),
+            ("handshake_timeout", False),
+            ("slow_callback", False),
+        ):
             object.__setattr__(self, name, check_seconds(name, getattr(self, name), 86_400, zero=zero))
         if self.idle_timeout is not None:
             object.__setattr__(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterable
+import ssl
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +122,22 @@ def agents(pool: wawo.IoPool) -> None:
     assert_type(conn.send_file(os.devnull, count=10), bool)
     assert_type(conn.silence_period, float)
     assert {conn: 1}[conn] == (conn == agent.connection(conn.id))
+
+
+def secure(context: ssl.SSLContext) -> None:
+    server = wawo.TcpServer(Everything(), tls=context, handshake_timeout=5)
+    assert_type(server.tls, ssl.SSLContext | None)
+    server.tls = context
+    agent = wawo.SslAgent(Everything(), tls=context, framing=wawo.Pack())
+    conn = agent.connect("localhost", 443, server_hostname="example.org")
+    agent.connect("localhost", 443, session=conn.session)
+    conn.start_tls(context, server_hostname="example.org")
+    info: wawo.TlsInfo | None = conn.tls
+    if info is not None:
+        assert_type(info.version, str)
+        assert_type(info.peer_certificate, Mapping[str, Any] | None)
+    wawo.SslPackServer(Everything(), tls=context, max_pack_size=100).start("127.0.0.1", 0)
+    wawo.SslPullClient(Pulling(), tls=context, max_size=100).start("localhost", 443, server_hostname="example.org")
 
 
 def errors() -> None:

@@ -37,6 +37,8 @@ def components(listener: wawo.Listener, pool: wawo.IoPool) -> None:
     wawo.TcpServer(listener, framing=wawo.Pack)  # E: arg-type reportArgumentType
     wawo.TcpServer(listener, framing=wawo.LengthPrefixed(byteorder="network"))  # E: arg-type reportArgumentType
     wawo.TcpServer(listener, pool)  # E: call-arg,arg-type reportCallIssue
+    wawo.TcpServer(listener, tls=True)  # E: arg-type reportArgumentType
+    wawo.SslServer(listener)  # E: call-arg reportCallIssue
     wawo.TcpAgent(listener, io=4)  # E: arg-type reportArgumentType
     wawo.Listener(OnRecieve=print)  # E: call-arg reportCallIssue
     wawo.Listener(OnAccept=lambda: None)  # E: misc,arg-type reportArgumentType
@@ -55,6 +57,8 @@ def calls(server: wawo.TcpServer, client: wawo.TcpClient, agent: wawo.TcpAgent, 
     client.connections()  # E: attr-defined reportAttributeAccessIssue
     client.start(port=80)  # E: call-arg reportCallIssue
     agent.connect("localhost", "80")  # E: arg-type reportArgumentType
+    agent.connect("localhost", 443, server_hostname=True)  # E: arg-type reportArgumentType
+    conn.start_tls()  # E: call-arg reportCallIssue
     conn.id = 5  # E: misc reportAttributeAccessIssue
     conn.sned(b"")  # E: attr-defined reportAttributeAccessIssue
     conn.send(data=b"")  # E: call-arg reportCallIssue

@@ -116,7 +116,7 @@ ENGINE_SELECTORS = ""
 """Which module's selectors the portable engine waits with, and why: "selectors2 2.0.2: ..."."""
 
 if TYPE_CHECKING or ENGINE == "native":
-    for _name in ("_buffers", "_connection", "_endpoint", "_fanout", "_load"):
+    for _name in ("_buffers", "_tls", "_connection", "_endpoint", "_fanout", "_load"):
         _add(_name)
     from . import _native
     from ._connection import Connection
@@ -126,6 +126,12 @@ if TYPE_CHECKING or ENGINE == "native":
     from ._load import load
     from ._native import after_fork_child, live
     from ._native import setup as setup_callbacks
+    from ._tls import tls_engine
+
+    if TYPE_CHECKING:
+        from ._endpoint import _TlsWish
+
+        TlsWish = _TlsWish
 
     ENGINE_PATH = _native.__file__ or ""
 else:
@@ -142,6 +148,7 @@ else:
         load,
         setup_callbacks,
         setup_connections,
+        tls_engine,
     )
     from .._portable.selecting import NAME, WHY
 
@@ -164,4 +171,5 @@ __all__ = [
     "load",
     "setup_callbacks",
     "setup_connections",
+    "tls_engine",
 ]

@@ -1,5 +1,6 @@
 # F5: what a loop thread needs of connections.
 from ._buffers cimport Pieces
+from ._tls cimport Tls
 from .c cimport wawo_share
 
 
@@ -18,6 +19,7 @@ cdef class Connection:
     cdef readonly object _endpoint  # the Endpoint; it knows the component
     cdef public object extra
     cdef Codec codec                # None: the framing is native
+    cdef Tls secret                 # None: without TLS
     cdef object __weakref__
 
     cdef _refused(self, int rc, size_t n)
@@ -27,6 +29,9 @@ cdef class Connection:
     cdef _take(self, Py_ssize_t n, bint consume)
 
 
+ctypedef wawo_share *(*delivered_t)() noexcept
+
+cdef void set_delivered(delivered_t delivered) noexcept
 cdef refuse(int rc, Py_ssize_t n)
 cdef void incref(void *user) noexcept nogil
 cdef Connection connection_of(wawo_share *s, endpoint)

@@ -1,4 +1,5 @@
 import os
+import ssl
 from collections.abc import Callable, Iterable
 from typing import Any, final
 
@@ -42,7 +43,16 @@ class Connection:
     def error(self) -> Exception | None:
         """The exception that ended it; None while it is open and after a clean end.
 
-        An OSError of the standard class for its cause, socket.gaierror, or ProtocolError.
+        An OSError of the standard class for its cause, ssl.SSLError, socket.gaierror, or ProtocolError.
+        """
+    @property
+    def tls(self) -> Any:
+        """What was agreed on when the TLS handshake was done (TlsInfo), a snapshot; None before it and without TLS."""
+    @property
+    def session(self) -> Any:
+        """The ssl.SSLSession that a later connection to this peer may resume; None without TLS and before there is one.
+
+        In callbacks of this connection the latest one; elsewhere as it was when it was last asked there, or at the end.
         """
     @property
     def connect_period(self) -> float:
@@ -119,6 +129,25 @@ class Connection:
         """
     def resume(self) -> None:
         """Go on receiving after ``pause``; what was held comes first. Any thread."""
+    def start_tls(
+        self,
+        context: ssl.SSLContext,
+        *,
+        server_side: bool | None = None,
+        server_hostname: str | None = None,
+        session: Any = None,
+    ) -> None:
+        """Begin TLS on a connection without it (STARTTLS): only in a callback of this connection.
+
+        What was sent before goes out in the clear, what is sent from here on behind the handshake. OnHandShake comes
+        when that is done. ``server_side`` None: as the component, True on a TcpServer.
+
+        Bytes of the peer that were received behind the message which is being handled are no TLS and might be an
+        attacker's: the connection ends with ``OnClose(conn, Operation.RECEIVE, errno.EBADMSG)``.
+
+        Raises StateError elsewhere than in such a callback, and when it has TLS, or a close has begun; ValueError and
+        TypeError for a context that does not fit.
+        """
     def __eq__(self, other: object, /) -> bool: ...
     def __hash__(self) -> int: ...
 
@@ -129,4 +158,6 @@ def setup(
     frame_too_big: type[Exception],
     frame_invalid: type[Exception],
     state_error: type[Exception],
+    check_tls: Callable[[object, bool, object, object], tuple[ssl.SSLContext, bool, str | None, Any]],
+    tls_info: Callable[[ssl.SSLObject], object],
 ) -> None: ...

@@ -8,6 +8,7 @@ from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF, Py_INCREF
 
 from ._buffers cimport LEND_MIN, Pieces, find_lender, open_part, send_parts
+from ._tls cimport Tls, tls_new, tls_secure, tls_session, tls_setup, tls_snapshot
 from .c cimport *
 
 cdef extern from "Python.h":
@@ -21,13 +22,23 @@ cdef object SEND_BUFFER_FULL = BufferError
 cdef object FRAME_TOO_BIG = ValueError
 cdef object FRAME_INVALID = ValueError
 cdef object STATE_ERROR = RuntimeError
+cdef object CHECK_TLS = None
 
 
-def setup(*, close_error, send_buffer_full, frame_too_big, frame_invalid, state_error):
-    """Hand over what a connection raises, and what makes the exception of its end. Once, at import."""
-    global CLOSE_ERROR, SEND_BUFFER_FULL, FRAME_TOO_BIG, FRAME_INVALID, STATE_ERROR
+def setup(*, close_error, send_buffer_full, frame_too_big, frame_invalid, state_error, check_tls, tls_info):
+    """Hand over what a connection raises, what makes the exception of its end, what knows of TLS. Once, at import."""
+    global CLOSE_ERROR, SEND_BUFFER_FULL, FRAME_TOO_BIG, FRAME_INVALID, STATE_ERROR, CHECK_TLS
     CLOSE_ERROR, SEND_BUFFER_FULL, FRAME_TOO_BIG = close_error, send_buffer_full, frame_too_big
-    FRAME_INVALID, STATE_ERROR = frame_invalid, state_error
+    FRAME_INVALID, STATE_ERROR, CHECK_TLS = frame_invalid, state_error, check_tls
+    tls_setup(None, tls_info)
+
+
+cdef delivered_t DELIVERED = NULL  # whose callback is running on this thread
+
+
+cdef void set_delivered(delivered_t delivered) noexcept:
+    global DELIVERED
+    DELIVERED = delivered
 
 
 # ---- framings in Python ----
@@ -283,6 +294,48 @@ cdef class Connection:
         """Go on receiving after ``pause``; what was held comes first. Any thread."""
         wawo_share_pause(self.share, False)
 
+    def start_tls(self, context, *, server_side=None, server_hostname=None, session=None):
+        """Begin TLS on a connection without it (STARTTLS): only in a callback of this connection.
+
+        What was sent before goes out in the clear, what is sent from here on behind the handshake. OnHandShake comes
+        when that is done. ``server_side`` None: as the component, True on a TcpServer.
+
+        Bytes of the peer that were received behind the message which is being handled are no TLS and might be an
+        attacker's: the connection ends with ``OnClose(conn, Operation.RECEIVE, errno.EBADMSG)``.
+
+        Raises StateError elsewhere than in such a callback, and when it has TLS, or a close has begun; ValueError and
+        TypeError for a context that does not fit.
+        """
+        cdef Tls secret
+        cdef int rc
+        if server_side is None:
+            server_side = self._endpoint.server_side
+        wish = CHECK_TLS(context, server_side, server_hostname, session)
+        if DELIVERED() != self.share or not wawo_share_here(self.share):
+            raise STATE_ERROR("start_tls() works only in a callback of this connection")
+        secret = tls_new(wish)
+        rc = tls_secure(secret, self.share, True)
+        if rc == WAWO_ENOMEM:
+            raise MemoryError("no memory to begin TLS")
+        if rc == WAWO_EINVAL:
+            raise STATE_ERROR("this connection has TLS already")
+        if rc != 0:
+            raise STATE_ERROR("start_tls() comes too late: a close of this connection has begun")
+        self.secret = secret
+
+    @property
+    def tls(self):
+        """What was agreed on when the TLS handshake was done (TlsInfo), a snapshot; None before it and without TLS."""
+        return None if self.secret is None else tls_snapshot(self.secret)
+
+    @property
+    def session(self):
+        """The ssl.SSLSession that a later connection to this peer may resume; None without TLS and before there is one.
+
+        In callbacks of this connection the latest one; elsewhere as it was when it was last asked there, or at the end.
+        """
+        return None if self.secret is None else tls_session(self.secret, self.share)
+
     @property
     def id(self):
         """64 bits, slot and generation: unique, never given to another connection again."""
@@ -343,13 +396,15 @@ cdef class Connection:
     def error(self):
         """The exception that ended it; None while it is open and after a clean end.
 
-        An OSError of the standard class for its cause, socket.gaierror, or ProtocolError.
+        An OSError of the standard class for its cause, ssl.SSLError, socket.gaierror, or ProtocolError.
         """
         cdef int operation = 0, gai = 0
         cdef int error = wawo_share_error(self.share, &operation, &gai)
         cdef const char *fault
         if self.codec is not None and self.codec.failure is not None:
             return self.codec.failure
+        if self.secret is not None and self.secret.error is not None:
+            return self.secret.error
         if not error and not gai:
             return None
         fault = wawo_share_fault(self.share)

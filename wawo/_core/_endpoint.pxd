@@ -35,6 +35,7 @@ cdef class Endpoint:
     cdef unsigned epoch
     cdef list callbacks              # a dict for each seat, which borrows from it
     cdef Threads threads
+    cdef object context              # of accepted connections' TLS; None: without
     cdef readonly tuple unix_names   # (local, remote) of connections that were accepted on a unix socket
     cdef readonly object _component
     cdef public object on_stopped

@@ -1,10 +1,14 @@
 """The handles of the compiled engine."""
 
 import socket
+import ssl
 from collections.abc import Callable
-from typing import Any, final
+from typing import Any, TypeAlias, final
 
 from ._connection import Connection
+
+_TlsWish: TypeAlias = tuple[ssl.SSLContext, bool, str | None, Any]
+"""(context, server_side, server_hostname, session to resume or None) of one connection; all checked before."""
 
 @final
 class Threads:
@@ -26,7 +30,15 @@ class Endpoint:
         callbacks: list[dict[str, Callable[..., object]]],
         options: object,
         framing: tuple[object, ...],
+        tls: ssl.SSLContext | None = None,
     ) -> None: ...
+    @property
+    def tls(self) -> ssl.SSLContext | None:
+        """The context of connections that are accepted; None: of none. May be set where there is one, any thread."""
+    @tls.setter
+    def tls(self, context: ssl.SSLContext) -> None: ...
+    @property
+    def server_side(self) -> bool: ...
     on_stopped: Callable[[], None] | None
     @property
     def protocol(self) -> Callable[[], Any] | None: ...
@@ -36,9 +48,17 @@ class Endpoint:
     def unix_names(self) -> tuple[str, str]: ...
     def listen(self, sock: socket.socket, loop: int, address: tuple[str, int] | str) -> None: ...
     def connect(
-        self, host: str, port: int, extra: object, timeout: float | None, local: tuple[str, int] | None
-    ) -> Connection: ...
-    def adopt(self, sock: socket.socket, extra: object) -> Connection: ...
+        self,
+        host: str,
+        port: int,
+        extra: object,
+        timeout: float | None,
+        local: tuple[str, int] | None,
+        tls: _TlsWish | None = None,
+    ) -> Connection:
+        """``tls`` is there where the Endpoint has a context, and nowhere else."""
+    def adopt(self, sock: socket.socket, extra: object, tls: _TlsWish | None = None) -> Connection:
+        """``tls`` as in ``connect``."""
     def stop(self, drain: float) -> None: ...
     def connections(self) -> list[Connection]: ...
     def connection(self, id: int) -> Connection | None: ...

@@ -7,6 +7,7 @@ from cpython.ref cimport Py_INCREF
 from libc.string cimport memcpy, memset
 
 from ._connection cimport Connection, connection_new, connection_of, incref
+from ._tls cimport tls_new
 from .c cimport *
 
 import _socket
@@ -125,7 +126,7 @@ cdef void bind_connection(wawo_share *s, void *arg) noexcept:
 cdef class Endpoint:
     """One run of a component: a new start makes a new one. The core holds a reference until OnShutdown was told."""
 
-    def __init__(self, str role, Threads threads, component, list callbacks, options, tuple framing):
+    def __init__(self, str role, Threads threads, component, list callbacks, options, tuple framing, tls=None):
         cdef wawo_options o
         cdef wawo_framing f
         cdef unsigned mask
@@ -138,9 +139,11 @@ cdef class Endpoint:
         self.threads = threads
         self._component = weakref.ref(component)
         self.shape = VIEW if options.view else BYTES
+        self.context = tls
         mask = self.sit(callbacks)
         memset(&o, 0, sizeof(o))
         read_options(&o, options)
+        o.tls = tls is not None
         self.read_framing(&f, framing)
         self.endpoint = wawo_endpoint_new(threads.threads, <wawo_role>self.role, &o, &f, mask, <void *>self, &err)
         if self.endpoint == NULL:
@@ -210,21 +213,41 @@ cdef class Endpoint:
             raise os_error(err, "listening")
         DETACH(sock)
 
-    def connect(self, str host, uint16_t port, extra, timeout, local):
+    @property
+    def tls(self):
+        """The context of connections that are accepted; None: of none. May be set where there is one, any thread."""
+        with cython.critical_section(self):
+            return self.context
+
+    @tls.setter
+    def tls(self, context):
+        with cython.critical_section(self):
+            self.context = context
+
+    @property
+    def server_side(self):
+        return self.role == WAWO_SERVER
+
+    def connect(self, str host, uint16_t port, extra, timeout, local, tuple tls=None):
+        """``tls`` is there where the Endpoint has a context, and nowhere else."""
         cdef Connection c = connection_new(self, extra)
         cdef bytes c_host = os.fsencode(host), c_local = b"" if local is None else local[0].encode()
         cdef uint16_t local_port = 0 if local is None else local[1]
         cdef int64_t ns = 0 if timeout is None else <int64_t>(timeout * 1e9)
         cdef int err
+        c.secret = None if tls is None else tls_new(tls)
         err = wawo_endpoint_connect(self.endpoint, c_host, port, c_local, local_port, ns, <made_t>bind_connection,
                                     <void *>c)
         if err != 0:
             raise os_error(err, f"connecting to {host}" + (f" port {port}" if port else ""))
         return c
 
-    def adopt(self, sock, extra):
+    def adopt(self, sock, extra, tuple tls=None):
+        """``tls`` as in ``connect``."""
         cdef Connection c = connection_new(self, extra)
-        cdef int err = wawo_endpoint_adopt(self.endpoint, sock.fileno(), <made_t>bind_connection, <void *>c)
+        cdef int err
+        c.secret = None if tls is None else tls_new(tls)
+        err = wawo_endpoint_adopt(self.endpoint, sock.fileno(), <made_t>bind_connection, <void *>c)
         if err != 0:
             raise os_error(err, "taking the socket over")
         DETACH(sock)
@@ -293,6 +316,7 @@ cdef read_options(wawo_options *o, options):
     o.connect_timeout_ns = <int64_t>(options.connect_timeout * 1e9)
     o.idle_timeout_ns = <int64_t>((options.idle_timeout or 0) * 1e9)
     o.receive_rate = options.receive_rate or 0
+    o.handshake_timeout_ns = <int64_t>(options.handshake_timeout * 1e9)
 
 
 def backends():

@@ -9,7 +9,8 @@ from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF
 
 from ._buffers cimport view_new
-from ._connection cimport Connection, connection_of
+from ._connection cimport Connection, connection_of, set_delivered
+from ._tls cimport tls_ended, tls_leftover, tls_new, tls_secure, tls_setup, tls_shaken
 from ._endpoint cimport BYTES, DECODED, VIEW, Endpoint, Seat, callback_name, count_fork, fork_count, set_sink
 from .c cimport *
 
@@ -22,6 +23,7 @@ cdef extern from "<binding.h>":
     void py_unpin() noexcept
     void py_enter() noexcept nogil
     void py_leave() noexcept nogil
+    const wawo_event **py_delivered() noexcept nogil
     bint py_hook_changed(PyObject *dict, PyObject *key, bint profile) noexcept
     object py_take_error()
     bint PY_HAS_GIL
@@ -54,6 +56,7 @@ def setup(*, object handle_error, tuple operations, object log_callback, object 
     global HANDLE_ERROR, OPERATIONS, LOG_CALLBACK, PROTOCOL_ERROR
     HANDLE_ERROR, OPERATIONS, LOG_CALLBACK = handle_error, operations, log_callback
     PROTOCOL_ERROR = protocol_error
+    tls_setup(protocol_error, None)
 
 
 # ---- deliver: from the core to the listener ----
@@ -146,6 +149,10 @@ cdef void deliver_decoded(Endpoint ep, const wawo_event *e) noexcept:
             rest = iter(conn.codec.get().decode((<const char *>e.ptr)[:e.len]))
         for message in rest:
             answer_decoded(ep, e, conn, message)
+            if conn.secret is not None and not conn.secret.shaken:
+                for _ in rest:
+                    raise tls_leftover()
+                return
             if not wawo_event_due(&turn):
                 conn.codec.rest = rest
                 return
@@ -205,10 +212,37 @@ cdef void deliver_other(Endpoint ep, const wawo_event *e) noexcept:
         answer(ep, e, result)
 
 
+cdef void deliver_wrap(Endpoint ep, const wawo_event *e) noexcept:
+    """The connection is established and needs its TLS session."""
+    cdef Connection conn = connection_of(e.share, ep)
+    cdef int rc = WAWO_EPROTO
+    if conn.secret is None:
+        conn.secret = tls_new((ep.tls, True, None, None))
+    try:
+        rc = tls_secure(conn.secret, e.share, False)
+    except BaseException as error:
+        conn.secret.error = error
+    if rc != 0:
+        wawo_share_refuse(e.share, operation_of(ep, WAWO_ON_HANDSHAKE), -rc)
+
+
+cdef void deliver_handshake(Endpoint ep, const wawo_event *e) noexcept:
+    cdef Connection conn = connection_of(e.share, ep)
+    try:
+        if e.len > 0:
+            tls_shaken(conn.secret)
+    except BaseException as error:
+        report(ep, seat_of(e), conn, error, "tls_info")
+    if seat_of(e).call[<int>WAWO_ON_HANDSHAKE] != NULL:
+        deliver_other(ep, e)
+
+
 cdef void deliver_close(Endpoint ep, const wawo_event *e) noexcept:
     """The last event of a connection: the core's reference of its Connection ends here."""
     cdef Connection conn = connection_of(e.share, ep)
     cdef PyObject *result
+    if conn.secret is not None:
+        tls_ended(conn.secret, e.share, e.error)
     if ep.seats[0].call[<int>WAWO_ON_CLOSE] != NULL and wawo_event_due(e):
         error = PyLong_FromLong(e.error)
         result = call(e, WAWO_ON_CLOSE, 3, <PyObject *>conn, <PyObject *>OPERATIONS[e.operation], <PyObject *>error)
@@ -244,10 +278,11 @@ cdef void end_forked() noexcept:
 
 cdef void deliver(void *arg, const wawo_event *events, unsigned count) noexcept:
     cdef const wawo_event *e
+    cdef const wawo_event **at = py_delivered()
     cdef unsigned i, forks = fork_count()
     take_hooks()
     for i in range(count):
-        e = &events[i]
+        e = at[0] = &events[i]
         if e.kind == WAWO_ON_RECEIVE:
             if wawo_event_due(e):
                 if (<Endpoint>e.owner).shape != DECODED:
@@ -258,10 +293,26 @@ cdef void deliver(void *arg, const wawo_event *events, unsigned count) noexcept:
             deliver_close(<Endpoint>e.owner, e)
         elif e.kind == WAWO_ON_SHUTDOWN:
             deliver_shutdown(<Endpoint>e.owner)
-        elif wawo_event_due(e):
+        elif not wawo_event_due(e):
+            continue
+        elif e.kind == WAWO_ON_HANDSHAKE:
+            deliver_handshake(<Endpoint>e.owner, e)
+        elif e.kind == WAWO_ON_WRAP:
+            deliver_wrap(<Endpoint>e.owner, e)
+        else:
             deliver_other(<Endpoint>e.owner, e)
+    at[0] = NULL
     if forks != fork_count():
         end_forked()
+
+
+cdef wawo_share *delivered() noexcept:
+    """Whose callback is running on this thread; NULL: none."""
+    cdef const wawo_event *e = py_delivered()[0]
+    return NULL if e == NULL else e.share
+
+
+set_delivered(delivered)
 
 
 cdef void give_back(void *loan) noexcept:

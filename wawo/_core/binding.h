@@ -4,12 +4,19 @@
 
 #include <Python.h>
 
-#include "base/config.h"
+#include "wawo.h"
 
 /* The thread state of a loop thread, its own for life; what it last took over from threading, only compared. */
 static WAWO_THREAD_LOCAL PyThreadState *loop_state;
 static WAWO_THREAD_LOCAL PyObject *loop_trace, *loop_profile;
 
+/* The event that this thread delivers, NULL outside of that. */
+static WAWO_THREAD_LOCAL const struct wawo_event *delivered;
+
+static const struct wawo_event **py_delivered(void)
+{
+    return &delivered;
+}
 static void py_pin(void) /* keeps the state of this thread beyond the GILState block that we are in */
 {
     (void)PyGILState_Ensure();

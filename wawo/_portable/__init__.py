@@ -11,6 +11,7 @@ from .connection import setup as setup_connections
 from .endpoint import Endpoint
 from .fanout import broadcast, disconnect
 from .load import load
+from .secure import tls_engine
 from .system import check_interpreter
 from .threads import Threads, after_fork_child, backends, live
 from .words import setup as setup_callbacks
@@ -27,6 +28,7 @@ __all__ = [
     "load",
     "setup_callbacks",
     "setup_connections",
+    "tls_engine",
 ]
 
 check_interpreter()

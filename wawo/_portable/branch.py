@@ -27,6 +27,8 @@ COUNTERS = (
     "receive_pauses",
     "rate_pauses",
     "idle_closed",
+    "handshakes",
+    "handshakes_failed",
     "messages_in",
     "messages_out",
     "broadcasts_skipped",

@@ -8,13 +8,18 @@ import os
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, NoReturn, final
 
+from . import secure
 from .codecs import CodecError
 from .files import File, open_part
 from .share import FULL, Parts, Share
 from .words import OPEN, told
 
 if TYPE_CHECKING:
+    import ssl
+
     from typing_extensions import Buffer
+
+    from .words import TlsWish
 
 
 def setup(
@@ -24,10 +29,13 @@ def setup(
     frame_too_big: type[Exception],
     frame_invalid: type[Exception],
     state_error: type[Exception],
+    check_tls: Callable[[object, bool, object, object], TlsWish],
+    tls_info: Callable[[ssl.SSLObject], object],
 ) -> None:
     """Hand over what a connection raises, and what makes the exception of its end. Once, at import."""
     told.close_error, told.send_buffer_full, told.frame_too_big = close_error, send_buffer_full, frame_too_big
     told.frame_invalid, told.state_error = frame_invalid, state_error
+    told.check_tls, told.tls_info = check_tls, tls_info
 
 
 def refuse(error: CodecError, n: int) -> NoReturn:
@@ -205,6 +213,37 @@ class Connection:
         """Go on receiving after ``pause``; what was held comes first. Any thread."""
         self._share.pause(False)
 
+    def start_tls(
+        self,
+        context: ssl.SSLContext,
+        *,
+        server_side: bool | None = None,
+        server_hostname: str | None = None,
+        session: Any = None,
+    ) -> None:
+        """Begin TLS on a connection without it (STARTTLS): only in a callback of this connection.
+
+        What was sent before goes out in the clear, what is sent from here on behind the handshake. OnHandShake comes
+        when that is done. ``server_side`` None: as the component, True on a TcpServer.
+
+        Bytes of the peer that were received behind the message which is being handled are no TLS and might be an
+        attacker's: the connection ends with ``OnClose(conn, Operation.RECEIVE, errno.EBADMSG)``.
+
+        Raises StateError elsewhere than in such a callback, and when it has TLS, or a close has begun; ValueError and
+        TypeError for a context that does not fit.
+        """
+        share = self._share
+        side = share.endpoint.is_server if server_side is None else server_side
+        wish = told.check_tls(context, side, server_hostname, session)
+        if not share.here() or share.loop.serving is not share:
+            raise told.state_error("start_tls() works only in a callback of this connection")
+        if share.state != OPEN or share.shut:
+            raise told.state_error("start_tls() comes too late: a close of this connection has begun")
+        assert share.link is not None
+        if share.link.tls is not None:
+            raise told.state_error("this connection has TLS already")
+        secure.start(share.link, wish)
+
     # ---- ending ----
 
     def close(self) -> None:
@@ -266,9 +305,22 @@ class Connection:
     def error(self) -> BaseException | None:
         """The exception that ended it; None while it is open and after a clean end.
 
-        An OSError of the standard class for its cause, socket.gaierror, or ProtocolError.
+        An OSError of the standard class for its cause, ssl.SSLError, socket.gaierror, or ProtocolError.
         """
         return self._share.ended_with()
+
+    @property
+    def tls(self) -> Any:
+        """What was agreed on when the TLS handshake was done (TlsInfo), a snapshot; None before it and without TLS."""
+        return self._share.tls
+
+    @property
+    def session(self) -> Any:
+        """The ssl.SSLSession that a later connection to this peer may resume; None without TLS and before there is one.
+
+        In callbacks of this connection the latest one; elsewhere as it was when it was last asked there, or at the end.
+        """
+        return self._share.session_now()
 
     @property
     def connect_period(self) -> float:

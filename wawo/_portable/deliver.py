@@ -9,6 +9,7 @@ import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
+from . import secure
 from .connection import connection_of
 from .words import (
     CONNECTING,
@@ -76,6 +77,10 @@ def _is_due(event: Event) -> bool:
         return bool(share.state == CONNECTING)
     if share.state != OPEN:
         return False  # closed or refused meanwhile: only its OnClose follows
+    if kind in (ON_HANDSHAKE, ON_RECEIVE) and secure.shaking(share.link):
+        if kind == ON_RECEIVE:  # start_tls was called in between
+            secure.intruded(share.link)
+        return False
     if kind == ON_RECEIVE and (share.paused or share.holding):
         share.link.inlet.hold(event)
         return False
@@ -84,6 +89,7 @@ def _is_due(event: Event) -> bool:
 
 def _call(share: Share, kind: int, *arguments: Any) -> None:
     endpoint = share.endpoint
+    share.loop.serving = share
     try:
         result = endpoint.callbacks_of(share)[NAMES[kind]](connection_of(share), *arguments)
     except BaseException as error:
@@ -151,7 +157,12 @@ def _deliver_decoded(share: Share, data: bytes | None) -> None:
         if rest is None:
             return
         for message in rest:
+            if share.link is not None and secure.shaking(share.link):
+                secure.intruded(share.link)
+                return
             _call(share, ON_RECEIVE, message)
+            if secure.shaking(share.link):
+                continue  # a further one is too many
             if not _is_due((ON_RECEIVE, share, b"")):
                 share.rest = rest
                 return

@@ -8,7 +8,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable
-from typing import Any, Final, cast, final
+from typing import TYPE_CHECKING, Any, Final, cast, final
 
 from . import adopt, dial, system
 from .branch import COUNTERS, Branch
@@ -18,7 +18,10 @@ from .files import File
 from .listener import Listener
 from .share import Parts, Share
 from .threads import Threads
-from .words import CLOSED
+from .words import CLOSED, TlsWish
+
+if TYPE_CHECKING:
+    import ssl
 
 _UNNAMED: Final = "unix:"
 
@@ -35,14 +38,17 @@ class Endpoint:
         callbacks: list[dict[str, Callable[..., object]]],
         options: Any,
         framing: tuple[object, ...],
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self.is_server = ("server", "agent", "client").index(role) == 0
+        self.server_side = self.is_server
         self.threads = threads
         self.component = weakref.ref(component)
         self.callbacks = dict(callbacks[0])  # all have the same names
         self._callbacks = [dict(each) for each in callbacks]
         self.options = options
         self.framing = framing
+        self.tls = tls  # for connections that come from now on; may be replaced at any time
         self.on_stopped: Callable[[], None] | None = None
         self.unix_names = (_UNNAMED, _UNNAMED)
         self.view: bool = options.view
@@ -92,7 +98,13 @@ class Endpoint:
         branch.loop.post(listener.start)
 
     def connect(
-        self, host: str, port: int, extra: object, timeout: float | None, local: tuple[str, int] | None
+        self,
+        host: str,
+        port: int,
+        extra: object,
+        timeout: float | None,
+        local: tuple[str, int] | None,
+        tls: TlsWish | None = None,
     ) -> Connection:
         """Begin to dial; OnConnect or OnClose tells."""
         loop = self.threads.least_loaded()
@@ -102,18 +114,20 @@ class Endpoint:
             raise OSError(errno.EINVAL, f"{what}: invalid argument")
         self._book_or_raise(branch, what)
         share = Share(self, loop)
+        share.wish = tls
         handle = connection_new(share, extra)
         self.publish(share)
         request = dial.Request(branch, share, host, port, local, timeout or self.options.connect_timeout)
         loop.post(request.run)
         return handle
 
-    def adopt(self, sock: socket.socket, extra: object) -> Connection:
+    def adopt(self, sock: socket.socket, extra: object, tls: TlsWish | None = None) -> Connection:
         """Take over a connected socket; on failure it stays the caller's, untouched."""
         loop = self.threads.least_loaded()
         branch = self.branches[loop.index]
         self._book_or_raise(branch, "taking the socket over")
         share = Share(self, loop)
+        share.wish = tls
         handle = connection_new(share, extra)
         self.publish(share)
         loop.post(adopt.Adoption(branch, share, system.own(sock.detach(), sock.family)).run)

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from . import limits
+from . import limits, secure
 from .codecs import CodecError, codec_for
 from .sock import RECV
 from .words import (
@@ -24,6 +24,7 @@ from .words import (
 if TYPE_CHECKING:
     from .link import Link
 
+_READ_SIZE = 64 * 1024
 _RECEIVE = NAMES[ON_RECEIVE]
 
 
@@ -69,7 +70,7 @@ class Inlet:
     def pause(self, reason: int) -> None:
         """Add a reason not to receive."""
         link = self._link
-        if self.pauses == 0 and link.state == RUNNING:
+        if self.pauses == 0 and link.state == RUNNING and not secure.shaking(link):
             link.order(0, RECV)
         self.pauses |= reason
         if reason == PAUSE_WATER:
@@ -81,10 +82,10 @@ class Inlet:
         if not self.pauses & reason:
             return
         self.pauses &= ~reason
-        if self.pauses or link.state != RUNNING:
+        if self.pauses or link.state != RUNNING or secure.shaking(link):  # which receives, paused or not
             return
         limits.watch_silence(link)
-        if self.backlog is not None or link.eof or self.broken:
+        if self.backlog is not None or self.over:
             link.loop.touch(link)
         else:
             link.order(RECV, 0)
@@ -105,6 +106,41 @@ class Inlet:
 
     # ---- receiving ----
 
+    def readable(self) -> int:
+        """Read once; how many bytes came."""
+        link = self._link
+        assert link.sock is not None
+        try:
+            data = link.sock.recv(_READ_SIZE if link.rate is None else min(_READ_SIZE, link.rate.read_size))
+        except (BlockingIOError, InterruptedError):
+            return 0
+        except OSError as error:
+            link.order(0, RECV)
+            link.failed(error.errno or errno.EIO)
+            return 0
+        if data:
+            self.received(data)
+        else:
+            link.order(0, RECV)
+            self._end_of_stream()
+        return len(data)
+
+    def _end_of_stream(self) -> None:
+        link = self._link
+        if link.state == PREAMBLE:
+            assert link.preamble is not None
+            link.preamble.broken(0)
+        elif link.tls is None or not secure.end_of_stream(link):
+            link.end_of_stream()
+
+    @property
+    def over(self) -> bool:
+        """Nothing more will come."""
+        tls = self._link.tls
+        if tls is None:
+            return bool(self._link.eof or self.broken)
+        return bool((self._link.eof and not tls.shaking) or self.broken or tls.error is not None)
+
     def received(self, data: bytes) -> None:
         link = self._link
         link.share.received_at = link.loop.now
@@ -114,9 +150,14 @@ class Inlet:
         if link.state == PREAMBLE:
             assert link.preamble is not None
             data = link.preamble.take(data)
-            if not data:
-                return
-        elif link.state != RUNNING or self.broken:
+        if data and link.tls is not None:
+            data = secure.received(link, data)
+        self.plain(data)
+        secure.look(link)
+
+    def plain(self, data: bytes) -> None:
+        """What is for the framing."""
+        if not data or self._link.state != RUNNING or self.broken:
             return  # closing: nobody reads it
         if self.pauses & PAUSE_USER or self.backlog is not None:
             self._backlog().input.append(data)
@@ -186,14 +227,21 @@ class Inlet:
             b.input.clear()
         if b.empty:
             self.drop_backlog()
-            if not link.eof and not self.broken and self.pauses == 0:
+            if not self.over and self.pauses == 0:
                 link.order(RECV, 0)
         return len(batch) != before
 
+    def idle(self) -> bool:
+        """Whether nothing was received that nobody has seen yet."""
+        return self.backlog is None and not self._unread and (self._codec is None or self._codec.finish())
+
     def finish(self) -> int:
         """The stream has ended: 0, or what is wrong with that."""
+        tls = self._link.tls
         if self.broken:
             return self.broken
+        if tls is not None and tls.error is not None:
+            return errno.EPROTO
         return 0 if self._codec is None or self._codec.finish() else errno.EBADMSG
 
     # ---- Pull ----

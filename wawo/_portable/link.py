@@ -12,7 +12,7 @@ import errno
 import socket
 from typing import TYPE_CHECKING, Any
 
-from . import limits, system
+from . import limits, secure, system
 from .inlet import Inlet
 from .outlet import Outlet
 from .share import Parts, Share
@@ -50,8 +50,7 @@ if TYPE_CHECKING:
     from .branch import Branch
     from .dial import Dial
     from .preamble import Preamble
-
-_READ_SIZE = 64 * 1024
+    from .tls import Tls
 
 
 class Link(Sock):
@@ -75,6 +74,7 @@ class Link(Sock):
         "shut",
         "state",
         "timer",
+        "tls",
         "told",
         "unseen",
     )
@@ -84,6 +84,7 @@ class Link(Sock):
         self.branch = branch
         self.share = share
         self.state = DIALLING
+        self.tls: Tls | None = None
         self.out = Outlet(self)
         self.inlet = Inlet(self)
         self.dial: Dial | None = None
@@ -124,10 +125,11 @@ class Link(Sock):
             loop.batch.append((first, share, None))
         else:
             share.shown = True
-        if self._listens(ON_HANDSHAKE):
+        if self.branch.endpoint.tls is None and self._listens(ON_HANDSHAKE):
             loop.batch.append((ON_HANDSHAKE, share, None))
         if self.inlet.pauses == 0:
             self.order(RECV, 0)
+        secure.begin(self)
         if self.out.ring.pieces or share.posted or self.shut:
             loop.touch(self)
 
@@ -139,6 +141,7 @@ class Link(Sock):
     def detached(self) -> None:
         """Nothing of it is in flight any more."""
         self.out.drop()
+        secure.keep_session(self)
         self.bare = False
         self.state = GONE
         if not self.mute and (self._listens(ON_CLOSE) or self.loop.batch or self.loop.delivering):
@@ -224,6 +227,8 @@ class Link(Sock):
 
     def end(self, operation: int, error: int) -> None:
         """At once, without RST if the system can."""
+        if self.tls is not None and self.state < LINGERING:
+            secure.say_goodbye(self, self.tls)
         self._end(operation, error, False)
 
     def _watch_progress(self) -> None:
@@ -259,6 +264,8 @@ class Link(Sock):
         elif self.state == PREAMBLE:
             assert self.preamble is not None
             self.preamble.expired()
+        elif self.state == RUNNING and self.tls is not None and self.tls.shaking:
+            secure.expired(self)
         elif self.state == RUNNING:
             limits.silence_due(self)
         elif self.state not in (FLUSHING, LINGERING):
@@ -297,6 +304,12 @@ class Link(Sock):
         """All is written: the FIN that was asked for, and what follows it."""
         if not self.shut:
             return
+        if self.tls is not None and not self.fin:
+            if self.tls.shaking and self.state == RUNNING:
+                return  # our FIN would end the handshake
+            self.tls.close()
+            if not self.out.write_all():
+                return  # comes again
         if self.state == FLUSHING and self.eof:
             self._detach(False)  # both sides are done: the close sends the FIN
             return
@@ -314,43 +327,29 @@ class Link(Sock):
     # ---- receiving ----
 
     def readable(self) -> int:
-        assert self.sock is not None
-        try:
-            data = self.sock.recv(_READ_SIZE if self.rate is None else min(_READ_SIZE, self.rate.read_size))
-        except (BlockingIOError, InterruptedError):
-            return 0
-        except OSError as error:
-            self.order(0, RECV)
-            self.failed(error.errno or errno.EIO)
-            return 0
-        if data:
-            self.inlet.received(data)
-        else:
-            self.order(0, RECV)
-            self._end_of_stream()
-        return len(data)
+        return self.inlet.readable()
 
-    def _end_of_stream(self) -> None:
-        if self.state == PREAMBLE:
-            assert self.preamble is not None
-            self.preamble.broken(0)
-            return
+    def end_of_stream(self) -> None:
+        """The peer's FIN."""
         self.eof = True
         if self.state == LINGERING:
             self._detach(False)
         else:
             self.loop.touch(self)  # noticed after the batch: callbacks may still answer
 
-    def _finish_input(self) -> None:
+    def finish_input(self) -> None:
         """The end of the stream, well-formed or not, once all before it is delivered."""
         error = self.inlet.finish()
         operation = OP_RECEIVE if error else OP_CLOSE
         self.share.advance(CLOSING)  # from here on nothing is added to what is pending
-        if self.eof and self.pending() == 0:
+        if self.tls is not None:
+            operation = secure.finish(self, operation)
+            self._note_reason(operation, error)
+        if self.eof and self.pending() == 0 and (self.tls is None or self.out.write_all()):
             self.end(operation, error)  # the common end: nothing to flush, nothing to wait for
-            return
-        self._begin_close(operation, error)
-        self.flush()
+        elif self.state < FLUSHING:
+            self._begin_close(operation, error)
+            self.flush()
 
     # ---- orders ----
 
@@ -372,9 +371,9 @@ class Link(Sock):
                 self.loop.touch(self)  # those events first
                 return
         self.flush()
-        ended = self.eof or inlet.broken
-        if ended and self.state == RUNNING and inlet.backlog is None and not inlet.pauses & PAUSE_USER:
-            self._finish_input()
+        ended = inlet.over and (not inlet.pauses & PAUSE_USER or secure.failed(self))
+        if ended and self.state == RUNNING and inlet.backlog is None:
+            self.finish_input()
 
     def wanted(self, wants: int) -> None:
         """What other threads asked for."""

@@ -15,13 +15,14 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-from . import selecting, system
+from . import secure, selecting, system
 from .deliver import deliver
 from .timers import Timers
 from .words import BATCH_FULL, BATCH_ROOM, ON_CLOSE, ON_PREPARE_CONNECT, Event, told
 
 if TYPE_CHECKING:
     from .link import Link
+    from .share import Share
     from .sock import Sock
     from .threads import Threads
 
@@ -79,11 +80,13 @@ class Loop:
         self.changed: deque[Sock] = deque()
         self.batch: list[Event] = []
         self.delivering = False
+        self.serving: Share | None = None  # whose callback is running
         self.leaving: Link | None = None  # its OnClose is being called
         self.trace: Any = None  # the hooks that this thread last took over from threading
         self.profile: Any = None
         self.slow = float("inf")  # seconds of a batch from which on it is counted
         self.stats = dict.fromkeys(_COUNTERS, 0)
+        self.shakes: deque[Link] = deque()  # their handshakes wait for a step
         self._dirty: deque[Link] = deque()
         self._fired: deque[Any] = deque()
         self._lock = threading.RLock()
@@ -212,12 +215,13 @@ class Loop:
         while self._calls:  # one that fails leaves the rest to the next turn
             self._calls.popleft()(False)
         self._serve()
+        self._shake()
         self.timers.advance(self.now)
         self.deliver()
 
     def _fall_asleep(self) -> float | None:
         """How long the wait may last. Says "asleep" under the lock: whoever posts from then on wakes it."""
-        if self.batch or self._dirty or self.changed or self._calls:
+        if self.batch or self._dirty or self.changed or self._calls or self.shakes:
             return 0
         with self._lock:
             if self._inbox or self._stopping:
@@ -241,6 +245,11 @@ class Loop:
             elif key.data.orders:  # else it was closed, or paused, since the wait
                 left -= key.data.fired(events)
                 self.room()
+
+    def _shake(self) -> None:
+        for _ in range(min(len(self.shakes), secure.SHAKES)):
+            secure.step(self.shakes.popleft())
+            self.room()
 
     def _drain_wakes(self) -> None:
         try:

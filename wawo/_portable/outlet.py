@@ -7,13 +7,16 @@ from typing import TYPE_CHECKING
 
 from . import system
 from .files import File
-from .ring import Ring
+from .ring import Ring, Sink
 from .share import FULL, Parts, measure
 from .sock import SEND
 from .words import NAMES, ON_DRAIN, ON_SEND, OP_SEND, OPEN, PAUSE_WATER, RUNNING
 
 if TYPE_CHECKING:
+    import socket
+
     from .link import Link
+    from .tls import Tls
 
 _WRITE_MOST = 1024 * 1024  # in one go, for fairness
 _FILE_MOST = 256 * 1024  # of files, in one go
@@ -35,8 +38,24 @@ class Outlet:
         self.reading = False  # the file that is next is being read by another thread
         self.unacknowledged = 0  # bytes in the kernel when the timer was set
 
+    @property
+    def unsent(self) -> int:
+        """All that was accepted and the kernel did not take, as it counts; sealed or not."""
+        tls = self._link.tls
+        return self.ring.bytes if tls is None else self.ring.bytes + tls.before.bytes + tls.held
+
+    def waits(self) -> bool:
+        """Whether anything is left to write, be it nothing that the listener sent."""
+        tls = self._link.tls
+        return bool(self.ring.pieces) or (tls is not None and tls.waits)
+
+    def stuck(self) -> bool:
+        """Whether that waits for the kernel; output waits for its handshake too."""
+        tls = self._link.tls
+        return self.waits() and (tls is None or tls.waits or not tls.shaking)
+
     def pending(self) -> int:
-        return self.ring.bytes + self._link.share.posted
+        return self.unsent + self._link.share.posted
 
     # ---- in ----
 
@@ -46,12 +65,12 @@ class Outlet:
         posts, over = share.take_posts()
         if posts is not None:
             self.ring.adopt(posts)
-        share.queued = self.ring.bytes
+        share.queued = self.unsent
         self._check_high_water()
         self.above = self.above or over
 
     def _check_high_water(self) -> None:
-        if self.ring.bytes > self._link.branch.endpoint.options.high_water:
+        if self.unsent > self._link.branch.endpoint.options.high_water:
             self.above = True
 
     def bring_posts(self) -> None:
@@ -79,7 +98,7 @@ class Outlet:
     def _admit(self, n: int) -> bool:
         branch = self._link.branch
         options = branch.endpoint.options
-        if self.ring.bytes + n > options.max_pending:
+        if self.unsent + n > options.max_pending:
             return False
         return bool(branch.pending_total() + n <= options.max_pending_total)
 
@@ -91,7 +110,7 @@ class Outlet:
     def behind(self, n: int) -> bool:
         """Whether it is too slow for n bytes of a broadcast."""
         options = self._link.branch.endpoint.options
-        return bool(self.ring.bytes > options.high_water or self.ring.bytes + n > options.max_pending)
+        return bool(self.unsent > options.high_water or self.unsent + n > options.max_pending)
 
     def cast(self, wire: bytes) -> None:
         """Take a broadcast, which the branch accounts for."""
@@ -100,17 +119,51 @@ class Outlet:
 
     def drop(self) -> None:
         """Forget what will never be sent."""
+        tls = self._link.tls
+        self.drop_unsealed()
+        if tls is not None:
+            self._link.branch.account(-self.unsent)
+            tls.before.clear()
+            tls.wire.clear()
+            tls.held = 0
+        self._link.share.queued = 0
+
+    def drop_unsealed(self) -> None:
+        """The same for what TLS has not sealed, and cannot any more."""
         self.take_posts()
         self._link.branch.account(-self.ring.bytes)
         self.ring.clear()
-        self._link.share.queued = 0
+        self._link.share.queued = self.unsent
 
     # ---- out ----
 
     def _write(self) -> int:
         """Write until nothing is left or the kernel is full; how many bytes it took. OSError."""
-        sock, ring = self._link.sock, self.ring
+        sock, tls = self._link.sock, self._link.tls
         assert sock is not None
+        if tls is not None:
+            return self._write_sealed(tls, sock)
+        total = self._write_ring(self.ring, sock)
+        self._link.branch.stats["bytes_out"] += total
+        return total
+
+    def _write_sealed(self, tls: Tls, sock: socket.socket) -> int:
+        """The same with TLS: sealed just before it is written, and no more than the kernel may take at once."""
+        stats = self._link.branch.stats
+        total = self._write_ring(tls.before, sock)
+        stats["bytes_out"] += total
+        while not tls.before.pieces and total < _WRITE_MOST:
+            if tls.wire.pieces:
+                stats["bytes_out"] += self._write_ring(tls.wire, sock)
+                if tls.wire.pieces:
+                    break
+                total += tls.held
+                tls.held = 0
+            elif tls.shaking or self.reading or not self.ring.pieces or self._write_ring(self.ring, tls) == 0:
+                break
+        return total
+
+    def _write_ring(self, ring: Ring, sock: Sink) -> int:
         total = files = 0
         while ring.pieces and total < _WRITE_MOST:
             head = ring.pieces[0]
@@ -146,17 +199,16 @@ class Outlet:
 
     def _sent(self, n: int, freed: int) -> None:
         """The kernel took n bytes, of which `freed` were pending."""
-        if n == 0:
-            return
         link, share = self._link, self._link.share
         endpoint = link.branch.endpoint
+        link.branch.account(-freed)  # less than nothing when a file was sealed, for in the ring it counts little
+        if n == 0:
+            return
         self.moved = True
-        link.branch.account(-freed)
-        link.branch.stats["bytes_out"] += n
         tells = share.state == OPEN
         if tells and _SEND in endpoint.callbacks:
             link.loop.batch.append((ON_SEND, share, n))
-        if self.above and self.ring.bytes <= endpoint.options.low_water:
+        if self.above and self.unsent <= endpoint.options.low_water:
             self.above = False
             if tells and _DRAIN in endpoint.callbacks:
                 link.loop.batch.append((ON_DRAIN, share, None))
@@ -164,40 +216,41 @@ class Outlet:
 
     def writable(self) -> None:
         """It was parked, and the kernel has room."""
-        link, before = self._link, self.ring.bytes
+        link, before = self._link, self.unsent
         try:
             n = self._write()
         except OSError as error:
             link.order(0, SEND)
             link.abort(OP_SEND, error.errno or errno.EIO)
             return
-        if not self.ring.pieces or self.reading:
+        if not self.stuck() or self.reading:
             link.order(0, SEND)
         if n:
-            self._sent(n, before - self.ring.bytes)
+            self._sent(n, before - self.unsent)
             self.taken = True
-            link.share.queued = self.ring.bytes
+            link.share.queued = self.unsent
+        if n or not self.waits():
             link.loop.touch(link)
 
     def write_all(self) -> bool:
         """Write what the kernel takes now; True: nothing is left."""
         link = self._link
         self.bring_posts()
-        if not self.ring.pieces:
+        if not self.waits():
             return True
         if not link.orders & SEND and not self.reading:  # else the kernel is full, or the disk busy
-            before = link.share.queued = self.ring.bytes  # while it is being written others see that it waits
+            before = link.share.queued = self.unsent  # while it is being written others see that it waits
             try:
                 n = self._write()
             except OSError as error:
                 # With a reset: what was accepted did not all go, so the peer must not see a clean end.
                 link.abort(OP_SEND, error.errno or errno.EIO)
                 return False
-            if self.ring.pieces and not self.reading:
+            if self.stuck() and not self.reading:
                 link.order(SEND, 0)
-            self._sent(n, before - self.ring.bytes)
-        link.share.queued = self.ring.bytes
-        if not self.ring.pieces:
+            self._sent(n, before - self.unsent)
+        link.share.queued = self.unsent
+        if not self.waits():
             return True
         link.share.parked = True
         pauses = link.branch.endpoint.options.auto_pause and not link.inlet.pauses & PAUSE_WATER

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import errno
-import socket
 from collections import deque
 from collections.abc import Sequence
+from typing import Protocol
 
 from . import system
 from .files import WEIGHT, File
@@ -16,6 +16,14 @@ _GATHER = 16  # pieces in one write
 _GATHER_BYTES = 256 * 1024
 
 Piece = bytes | bytearray | File
+
+
+class Sink(Protocol):
+    """What bytes are written to: a socket, or Tls."""
+
+    def send(self, data: memoryview, flags: int, /) -> int: ...
+
+    def sendmsg(self, buffers: Sequence[memoryview], ancdata: tuple[()], flags: int, /) -> int: ...
 
 
 class Ring:
@@ -83,7 +91,7 @@ class Ring:
 
     # ---- writing ----
 
-    def write(self, sock: socket.socket) -> tuple[int, int]:
+    def write(self, sock: Sink) -> tuple[int, int]:
         """Write bytes up to the next file, or of the file's chunk: how many went, and how many were there to go."""
         head = self.pieces[0]
         if isinstance(head, File):
@@ -135,7 +143,7 @@ class Ring:
                 return
 
 
-def _send(sock: socket.socket, views: list[memoryview], more: bool) -> int:
+def _send(sock: Sink, views: list[memoryview], more: bool) -> int:
     """How many bytes the system took; 0 when it is full."""
     flags = system.NO_SIGNAL | (system.MORE if more else 0)
     try:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
+from . import secure
 from .files import WEIGHT, File
 from .ring import Ring
 from .words import (
@@ -26,6 +27,7 @@ from .words import (
     WANT_QUEUED,
     WANT_SEND,
     WANT_SHUTDOWN,
+    TlsWish,
     told,
 )
 
@@ -90,11 +92,14 @@ class Share:
         "received_at",
         "remote",
         "rest",
+        "session",
         "shown",
         "shut",
         "silent",
         "state",
+        "tls",
         "wants",
+        "wish",
     )
 
     def __init__(self, endpoint: Endpoint, loop: Loop) -> None:
@@ -125,6 +130,9 @@ class Share:
         self.gai = 0
         self.fault: str | None = None  # why it ended, in words
         self.protocol: Any = None  # a framing in Python, made on first need
+        self.wish: TlsWish | None = None  # what is wanted of TLS; accepted ones take the endpoint's
+        self.tls: Any = None  # what conn.tls shows
+        self.session: Any = None
         self.rest: Iterator[Any] | None = None  # loop: what it has yet to yield
         self.failure: BaseException | None = None  # what it raised
 
@@ -321,6 +329,13 @@ class Share:
                 if self.protocol is None:  # else another thread was faster
                     self.protocol = made
         return self.protocol
+
+    def session_now(self) -> Any:
+        """The latest one in its callbacks; elsewhere the one that was seen last."""
+        if self.here():
+            assert self.link is not None
+            secure.keep_session(self.link)
+        return self.session
 
     def ended_with(self) -> BaseException | None:
         if self.failure is not None:

@@ -32,6 +32,8 @@ NAMES: Final = (
 )
 
 Event = tuple[int, Any, Any]
+TlsWish = tuple[Any, bool, "str | None", Any]
+"""(context, server_side, server_hostname, session to resume or None) of one connection; all checked before."""
 
 BATCH_FULL: Final = 512
 """Events: sources that can wait do so from here on."""
@@ -96,6 +98,12 @@ class Told:
         self.frame_too_big: type[Exception] = ValueError
         self.frame_invalid: type[Exception] = ValueError
         self.state_error: type[Exception] = RuntimeError
+        self.check_tls: Callable[[object, bool, object, object], TlsWish] = _no_tls
+        self.tls_info: Callable[[Any], Any] = repr
+
+
+def _no_tls(context: object, server_side: bool, server_hostname: object, session: object) -> TlsWish:
+    raise NotImplementedError
 
 
 def _log(subject: object, error: BaseException, callback: str) -> None:

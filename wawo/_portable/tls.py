@@ -1,0 +1,149 @@
+"""TLS of one connection, through ssl.MemoryBIO: what comes from the wire goes in and plaintext comes out, and the other
+way round. It has no socket and knows nothing of its connection, which asks it. Only its loop's thread calls."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Sequence
+
+from .ring import Ring
+from .words import TlsWish
+
+SEALED_MOST = 64 * 1024  # bytes of plaintext that are sealed and yet to be written
+_RECORD = 16 * 1024
+_READ_SIZE = 64 * 1024
+
+
+class Tls:
+    """An ssl.SSLObject between the wire and the ring."""
+
+    __slots__ = (
+        "_in",
+        "_object",
+        "_out",
+        "before",
+        "ended",
+        "error",
+        "goodbye",
+        "held",
+        "queued",
+        "shaking",
+        "wire",
+    )
+
+    def __init__(self, wish: TlsWish, before: Ring) -> None:
+        context, server, name, session = wish
+        self._in = ssl.MemoryBIO()
+        self._out = ssl.MemoryBIO()
+        self._object: ssl.SSLObject = context.wrap_bio(
+            self._in, self._out, server_side=server, server_hostname=name, session=session
+        )
+        self.before = before  # what was accepted before start_tls: it goes as it is
+        self.wire = Ring()  # sealed, and alerts, tickets and the like
+        self.held = 0  # bytes of plaintext that are in there
+        self.shaking = True
+        self.queued = False  # on the loop's list of those that wait for a step
+        self.error: Exception | None = None  # it is broken: nothing is opened or sealed any more
+        self.ended = False  # the peer has said that this was all
+        self.goodbye = False  # so have we
+
+    @property
+    def object(self) -> ssl.SSLObject:
+        """For the snapshot."""
+        return self._object
+
+    @property
+    def waits(self) -> bool:
+        """Whether there is something to write that is in no ring of the connection."""
+        return bool(self.wire.pieces or self.before.pieces)
+
+    def _collect(self) -> None:
+        """After any call: reading too answers with alerts and key updates."""
+        if self._out.pending:
+            self.wire.add(self._out.read())
+
+    # ---- handshake ----
+
+    def feed(self, data: bytes) -> None:
+        """From the wire, for the next step; b"" is the end of the stream."""
+        if data:
+            self._in.write(data)
+        else:
+            self._in.write_eof()
+
+    def step(self) -> None:
+        """Go on with the handshake: `shaking` and `error` tell how it stands."""
+        try:
+            self._object.do_handshake()
+            self.shaking = False
+        except ssl.SSLWantReadError:
+            pass
+        except Exception as error:
+            self._break(error)
+        self._collect()
+
+    def _break(self, error: Exception) -> None:
+        """It is of no use any more. Where OpenSSL only knows that nothing comes, ssl may show an errno of before."""
+        if isinstance(error, OSError) and not isinstance(error, ssl.SSLError):
+            error = ssl.SSLEOFError(ssl.SSL_ERROR_EOF, "EOF occurred in violation of protocol")
+        self.error = error
+
+    # ---- in ----
+
+    def open(self, data: bytes) -> bytes:
+        """The plaintext of what is whole; b"" for the end of the stream as in feed(). `ended` and `error` tell what
+        stands behind it."""
+        self.feed(data)
+        return self.read()
+
+    def read(self) -> bytes:
+        """The plaintext of what was fed."""
+        pieces = []
+        try:
+            while piece := self._object.read(_READ_SIZE):
+                pieces.append(piece)
+            self.ended = True
+        except ssl.SSLWantReadError:
+            pass
+        except ssl.SSLZeroReturnError:
+            self.ended = True
+        except Exception as error:
+            self._break(error)
+        self._collect()
+        return b"".join(pieces)
+
+    # ---- out: what Ring.write() takes for a socket ----
+
+    def send(self, data: memoryview, flags: int, /) -> int:
+        """Seal a record; how many bytes went into it, 0 when enough is sealed, or nothing can be any more."""
+        if self.held >= SEALED_MOST or self.error is not None:
+            return 0
+        try:
+            n = self._object.write(data[:_RECORD])
+        except Exception as error:
+            self.error = error
+            return 0
+        self.held += n
+        self._collect()
+        return n
+
+    def sendmsg(self, views: Sequence[memoryview], ancillary: tuple[()], flags: int, /) -> int:
+        """The same for several pieces: they share a record."""
+        pieces, room = [], _RECORD
+        for view in views:
+            pieces.append(view[:room])
+            room -= len(pieces[-1])
+            if room == 0:
+                break
+        return self.send(memoryview(b"".join(pieces)), flags)
+
+    def close(self) -> None:
+        """Say that this was all, once; on a handshake that is not done there is nothing to say it in."""
+        if self.goodbye or self.shaking or self.error is not None:
+            return
+        self.goodbye = True
+        try:
+            self._object.unwrap()
+        except Exception:
+            pass  # it would wait for the peer's
+        self._collect()
