@@ -38,6 +38,7 @@ def test_info_from_the_checkout() -> None:
         rf"^wawo +{re.escape(wawo.__version__)}, from {re.escape(str(CHECKOUT / 'wawo'))}$", done.stdout, re.M
     )
     assert re.search(r"^engine +(native|portable): .*; from .*wawo", done.stdout, re.M)
+    assert re.search(r"^tls +(openssl, without|memorybio, under) the GIL: .*; (OpenSSL|LibreSSL) ", done.stdout, re.M)
     assert re.search(r"\w+: yes, chosen \(the best that works here\)$", done.stdout, re.M)
     assert re.search(r"GIL (on|off)", done.stdout)
 
@@ -54,6 +55,14 @@ def test_info_shows_a_forced_backend() -> None:
     done = shell("-m", "wawo", "info", WAWO_BACKEND="pigeon")
     assert done.returncode == 1
     assert "not 'pigeon'" in done.stdout
+
+
+def test_info_shows_a_forced_cryptography() -> None:
+    assert re.search(
+        r"^tls +memorybio, under the GIL: ", shell("-m", "wawo", "info", WAWO_TLS="memorybio").stdout, re.M
+    )
+    done = shell("-m", "wawo", "info", WAWO_TLS="pigeon")
+    assert "tls       no: WAWO_TLS must be openssl or memorybio, not 'pigeon'\n" in done.stdout
 
 
 def test_installed_metadata_has_the_same_version() -> None:

@@ -1,0 +1,295 @@
+"""What the two sides agree on: names, certificates, protocols, sessions; and the callbacks of the context."""
+
+from __future__ import annotations
+
+import errno
+import ssl
+from pathlib import Path
+from typing import Any
+
+import certificates
+import pytest
+from peers import Log, echo, eventually, run_program
+from secure import (
+    agency,
+    client_context,
+    door,
+    finish,
+    pin,
+    read_plain,
+    secured,
+    server_context,
+    shake,
+    trusting_context,
+    welcome,
+)
+
+import wawo
+
+
+def test_the_snapshot(backend: str, version: str) -> None:
+    log = Log(OnReceive=echo)
+    with secured(log, backend, pin(server_context(), version)) as server, shake(server) as peer:
+        log.until_count("OnHandShake")
+        told = log.conn().tls
+        assert isinstance(told, wawo.TlsInfo)
+        cipher = peer.cipher()
+        assert cipher is not None
+        assert (told.version, told.cipher, told.cipher_bits) == (version, cipher[0], cipher[2])
+        assert (told.alpn, told.session_reused, told.server_hostname) == (None, False, None)
+        assert (told.peer_certificate, told.peer_certificate_der) == (None, None)
+        for name in ("version", "peer_certificate"):
+            with pytest.raises(AttributeError):
+                setattr(told, name, "another")
+    assert log.conn().tls is told  # after the end too
+
+
+def test_there_is_none_before_the_handshake_and_without_tls(backend: str) -> None:
+    seen: list[Any] = []
+    log = Log(OnAccept=lambda conn: seen.append((conn.tls, conn.session)))
+    with secured(log, backend) as server, shake(server):
+        log.until_count("OnHandShake")
+        assert seen == [(None, None)]
+        assert log.conn().tls is not None
+    plain = Log()
+    with wawo.TcpServer(plain, backend=backend) as other:
+        other.start("127.0.0.1", 0)
+        with wawo.TcpClient(Log(), backend=backend) as client:
+            client.start(*other.address)
+            assert (plain.conn().tls, plain.conn().session) == (None, None)
+
+
+def test_alpn(backend: str) -> None:
+    context = server_context()
+    context.set_alpn_protocols(["h2", "http/1.1"])
+    log, seen = Log(), Log()
+    with secured(seen, backend, context) as server:
+        mine = client_context()
+        mine.set_alpn_protocols(["http/1.1", "h2"])
+        with wawo.TcpAgent(log, backend=backend, tls=mine) as agent:
+            agent.start()
+            agent.connect(*server.address)
+            log.until_count("OnHandShake")
+            seen.until_count("OnHandShake")
+    assert log.conn().tls.alpn == seen.conn().tls.alpn == "h2"
+
+
+@pytest.mark.parametrize("name", ["one", "two"])
+def test_sni_switches_contexts(backend: str, version: str, name: str) -> None:
+    asked: list[tuple[str | None, bool]] = []
+    contexts = {f"{one}.example": pin(server_context(one), version) for one in ("one", "two")}
+    first = pin(server_context(), version)
+
+    def choose(connection: ssl.SSLObject, wanted: str | None, context: ssl.SSLContext) -> None:
+        asked.append((wanted, context is first))
+        connection.context = contexts[wanted or ""]
+
+    first.sni_callback = choose  # type: ignore[assignment]
+    with secured(Log(OnReceive=echo), backend, first) as server:
+        with shake(server, server_hostname=f"{name}.example") as peer:
+            peer.sendall(b"hello")
+            assert read_plain(peer, 5) == b"hello"
+        log = Log()
+        with wawo.TcpAgent(log, backend=backend, tls=client_context()) as agent:
+            agent.start()
+            conn = agent.connect(*server.address, server_hostname=f"{name}.example")
+            log.until_count("OnHandShake")
+            assert (("DNS", f"{name}.example"),) == conn.tls.peer_certificate["subjectAltName"]
+    assert asked == [(f"{name}.example", True)] * 2
+
+
+def test_a_context_whose_certificate_is_chosen_by_name_needs_none_itself(backend: str) -> None:
+    one = server_context("one")
+    empty = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+
+    def choose(connection: ssl.SSLObject, wanted: str | None, context: ssl.SSLContext) -> None:
+        connection.context = one
+
+    empty.sni_callback = choose  # type: ignore[assignment]
+    with secured(Log(OnReceive=echo), backend, empty) as server, shake(server, server_hostname="one.example") as peer:
+        peer.sendall(b"hello")
+        assert read_plain(peer, 5) == b"hello"
+
+
+def test_the_sni_callback_can_refuse(backend: str) -> None:
+    context = server_context()
+    context.sni_callback = lambda connection, name, given: ssl.ALERT_DESCRIPTION_UNRECOGNIZED_NAME
+    log = Log()
+    with secured(log, backend, context) as server:
+        with pytest.raises(ssl.SSLError, match="UNRECOGNIZED_NAME"):
+            shake(server)
+        log.until_count("OnClose")
+    assert log.closes() == [(wawo.Operation.ACCEPT, errno.EPROTO)]
+
+
+def test_both_sides_show_certificates(backend: str, version: str) -> None:
+    log, seen = Log(), Log(OnReceive=echo)
+    context = pin(server_context(clients=True), version)
+    with secured(seen, backend, context) as server, agency(log, backend, client_context("client")) as agent:
+        agent.connect(*server.address).send(b"hello")
+        log.until_count("OnReceive")
+    mine = seen.conn().tls.peer_certificate
+    assert mine["subjectAltName"] == (("email", "client@example.org"),)
+    with pytest.raises(TypeError):
+        mine["subject"] = ()
+    assert seen.conn().tls.peer_certificate_der.startswith(b"\x30\x82")
+    assert ("DNS", "localhost") in log.conn().tls.peer_certificate["subjectAltName"]
+
+
+def test_a_certificate_that_nobody_verified_is_der_alone(backend: str) -> None:
+    log = Log()
+    with secured(Log(), backend) as server, agency(log, backend, trusting_context()) as agent:
+        agent.connect(*server.address)
+        log.until_count("OnHandShake")
+    assert dict(log.conn().tls.peer_certificate) == {}
+    assert log.conn().tls.peer_certificate_der.startswith(b"\x30\x82")
+
+
+def test_a_client_of_ours_resumes_a_session(backend: str, version: str) -> None:
+    seen, log = Log(OnReceive=echo), Log(OnReceive=lambda conn, data: (conn.session, conn.close()))
+    mine = client_context()
+    with secured(seen, backend, pin(server_context(), version)) as server, agency(log, backend, mine) as agent:
+        first = agent.connect(*server.address)
+        first.send(b"hello")
+        log.until_count("OnClose")
+        assert not first.tls.session_reused
+        assert first.session is not None
+        second = agent.connect(*server.address, session=first.session)
+        second.send(b"hello")
+        log.until_count("OnClose", 2)
+        assert second.tls.session_reused
+        assert seen.conn(1).tls.session_reused
+        with pytest.raises(TypeError, match=r"session must be None or an ssl\.SSLSession, not str"):
+            agent.connect(*server.address, session="a session")  # type: ignore[arg-type]
+        agent.tls = client_context()
+        with pytest.raises(ValueError, match="different SSLContext"):
+            agent.connect(*server.address, session=first.session)
+
+
+def test_pythons_client_resumes_a_session_with_us(backend: str, version: str) -> None:
+    log, mine = Log(OnReceive=echo), client_context()
+    with secured(log, backend, pin(server_context(), version)) as server:
+        with shake(server, mine) as peer:
+            peer.sendall(b"hello")
+            assert read_plain(peer, 5) == b"hello"  # the tickets of TLS 1.3 came before it
+            session = peer.session
+            finish(peer)
+        with shake(server, mine, session=session) as peer:
+            assert peer.session_reused
+            peer.sendall(b"hello")
+            assert read_plain(peer, 5) == b"hello"
+    assert [conn.tls.session_reused for conn in (log.conn(0), log.conn(1))] == [False, True]
+
+
+def test_the_name_is_checked(backend: str) -> None:
+    log = Log()
+    with secured(Log(), backend, server_context("one")) as server, agency(log, backend) as agent:
+        conn = agent.connect(*server.address)
+        log.until_count("OnClose")
+    assert isinstance(conn.error, ssl.SSLCertVerificationError)
+    assert "IP address mismatch" in conn.error.verify_message
+
+
+def test_a_key_log(backend: str, version: str, tmp_path: Path) -> None:
+    ours, theirs = tmp_path / "ours", tmp_path / "theirs"
+    context, mine = pin(server_context(), version), client_context()
+    context.keylog_filename, mine.keylog_filename = str(ours), str(theirs)
+    log = Log()
+    with secured(Log(OnReceive=echo), backend, context) as server, agency(log, backend, mine) as agent:
+        agent.connect(*server.address).send(b"hello")
+        log.until_count("OnReceive")
+    wanted = "CLIENT_RANDOM" if version == "TLSv1.2" else "SERVER_TRAFFIC_SECRET_0"
+    found = [[line for line in path.read_text().splitlines() if wanted in line] for path in (ours, theirs)]
+    assert len(found[1]) == 1
+    assert found[1][0] in found[0]
+
+
+def test_a_key_log_that_the_environment_asks_for(backend: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """ssl.create_default_context takes it from SSLKEYLOGFILE."""
+    program = """
+import ssl, sys, threading, wawo
+backend, pem, authority = sys.argv[1:]
+server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+server.load_cert_chain(pem)
+client = ssl.create_default_context(cafile=authority)
+done = threading.Event()
+answer = wawo.Listener(OnReceive=lambda conn, data: conn.send(data))
+with wawo.TcpServer(answer, tls=server, backend=backend) as s:
+    s.start("127.0.0.1", 0)
+    with wawo.TcpClient(wawo.Listener(OnReceive=lambda conn, data: done.set()), tls=client, backend=backend) as c:
+        c.start(*s.address)
+        c.send(b"hello")
+        assert done.wait(15)
+print("done")
+"""
+    folder = certificates.folder()
+    path = tmp_path / "keys"
+    monkeypatch.setenv("SSLKEYLOGFILE", str(path))
+    done = run_program(program, backend, str(folder / "server.pem"), str(folder / "authority.pem"))
+    assert (done.returncode, done.stdout, done.stderr) == (0, "done\n", "")
+    assert "SERVER_TRAFFIC_SECRET_0" in path.read_text()
+
+
+def test_the_message_callback(backend: str, version: str) -> None:
+    """It is private to ssl, and yet what people debug with."""
+    context, mine = pin(server_context(), version), client_context()
+    seen: list[tuple[str, object, str]] = []
+
+    def note(side: str) -> Any:
+        def callback(conn: object, direction: str, version: object, kind: object, message: object, data: bytes) -> None:
+            seen.append((side, type(conn), direction))
+
+        return callback
+
+    log = Log()
+    with secured(Log(OnReceive=echo), backend, context) as server:
+        context._msg_callback, mine._msg_callback = note("server"), note("client")  # type: ignore[attr-defined]
+        with wawo.TcpAgent(log, backend=backend, tls=mine) as agent:
+            agent.start()
+            agent.connect(*server.address).send(b"hello")
+            log.until_count("OnReceive")
+    assert set(seen) == {(side, ssl.SSLObject, way) for side in ("server", "client") for way in ("read", "write")}
+
+
+def test_renegotiation_is_refused(backend: str) -> None:
+    """The switch that forbids it is set in the context; TLS 1.3 has none."""
+    context, mine = server_context(), client_context()
+    with secured(Log(), backend, context), wawo.TcpAgent(Log(), backend=backend, tls=mine):
+        assert context.options & ssl.OP_NO_RENEGOTIATION
+        assert mine.options & ssl.OP_NO_RENEGOTIATION
+
+
+def test_another_certificate_for_new_connections(backend: str) -> None:
+    def shown(peer: ssl.SSLSocket) -> Any:
+        return dict(pair[0] for pair in peer.getpeercert()["subject"]).get("commonName")  # type: ignore[index,misc]
+
+    with secured(Log(OnReceive=echo), backend) as server, shake(server) as old:
+        assert shown(old) is None
+        server.tls = server_context("renewed")
+        with shake(server) as new:
+            assert shown(new) == "renewed"
+            for peer in (old, new):
+                peer.sendall(b"hello")
+                assert read_plain(peer, 5) == b"hello"
+        server.stop()
+        server.start("127.0.0.1", 0)  # and after the next start
+        with shake(server) as again:
+            assert shown(again) == "renewed"
+
+
+def test_an_agent_can_change_its_context_too(backend: str) -> None:
+    seen, log = Log(), Log()
+    with secured(seen, backend, server_context(clients=True)) as server, agency(log, backend) as agent:
+        agent.tls = client_context("client")
+        agent.connect(*server.address)
+        seen.until_count("OnHandShake")
+        assert seen.conn().tls.peer_certificate["subjectAltName"]
+
+
+def test_old_versions_meet_where_both_allow_it(backend: str) -> None:
+    log = Log()
+    with door() as sock, agency(log, backend, pin(client_context(), "TLSv1.2")) as agent:
+        agent.connect(*sock.getsockname())
+        with welcome(sock, server_context()) as peer:
+            assert peer.version() == "TLSv1.2"
+            eventually(lambda: log.count("OnHandShake"))
