@@ -146,7 +146,7 @@ def _seen(one: list[Any], other: list[Any]) -> list[Any]:
     """
     end, data, untidy = one
     reset = "reset" in (end, other[0])
-    ended = "ended" if end in ("eof", "reset") and (untidy or other[2]) else end
+    ended = "ended" if end in ("eof", "cut", "reset") and (untidy or other[2]) else end
     return [ended, None if reset else data]
 
 
@@ -157,6 +157,8 @@ def _free_counters(peers: list[tuple[list[Any], list[Any]]], script: Script) -> 
         found |= {"messages_in", "bytes_in"}  # how much was read of what nobody gets
     if any("reset" in (left[0], right[0]) for left, right in peers):
         found |= {"bytes_out", "messages_in", "bytes_in"}  # how much of what a reset destroys
+    if script.get("tls"):
+        found |= {"bytes_in", "bytes_out"}  # how plaintext is cut into records
     commands = {message[0] for step in script["steps"] if step[0] == "send" for message in step[2]}
     names = {step[2] for step in script["steps"] if step[0] == "outside"}
     if commands & {"L", "U"} or "too_big" in names:  # which is large where nothing cuts

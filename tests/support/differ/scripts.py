@@ -110,6 +110,7 @@ class _Maker:
         for _ in range(chance.randint(2, 14)):
             self._step()
         self._end()
+        script["tls"] = chance.random() < 0.2 and not options.get("proxy_protocol")
         return script
 
     def _options(self) -> dict[str, Any]:

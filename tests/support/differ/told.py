@@ -11,6 +11,7 @@ import wawo
 
 from .reactions import Reactions, Shape, digest
 from .scripts import Script
+from .tls import why
 
 
 class Told:
@@ -98,5 +99,5 @@ class Told:
     def _on_close(self, conn: wawo.Connection, operation: wawo.Operation, error: int) -> object:
         key = self._key(conn)
         name = errno.errorcode.get(error, str(error))
-        self.log(key, "OnClose", operation.name, name if error else "", repr(conn.error), conn.connected)
+        self.log(key, "OnClose", operation.name, name if error else "", why(conn.error), conn.connected)
         return self.reactions.also("OnClose", key, conn)

@@ -107,6 +107,10 @@ class Peer:
             return v2(0x21 if family else 0x11, addresses(source, to))
         return f"PROXY {'TCP6' if family else 'TCP4'} {source[0]} {to[0]} {port} {to[1]}\r\n".encode()
 
+    def heard(self) -> int:
+        """Bytes of the wire that it has read."""
+        return len(self.kept)
+
     def pump(self) -> bool:
         """Send and receive what goes without waiting; whether anything did. After their FIN it still sends."""
         if self.end not in ("", "eof"):

@@ -21,6 +21,7 @@ import wawo
 
 from .reactions import MIB, attempt, digest, filler, joined
 from .scripts import Script, waits_by_address
+from .tls import context_of, peer_of
 from .told import Told
 from .wire import DEADLINE_S, HOME, Barrier, Peer, ask, crowd, peer_socket
 
@@ -39,7 +40,8 @@ class World(Told):
         self._door = f"wawo-{os.getpid()}"
         self._one_by_one = waits_by_address(script["options"])
         kind = wawo.TcpServer if script["role"] == "server" else wawo.TcpAgent
-        self.component: Any = kind(self.listener(), framing=self.shape.framing, io=pool, **script["options"])
+        options = {**script["options"], "tls": context_of(script)}
+        self.component: Any = kind(self.listener(), framing=self.shape.framing, io=pool, **options)
         self.reactions.component = self.component
 
     # ---- the run ----
@@ -73,7 +75,7 @@ class World(Told):
                 moved |= peer.pump()
             self.barrier.cross()
             stats = {name: value for name, value in self.component.stats().items() if name != "loops"}
-            now = (self.count, stats, [len(peer.kept) for peer in self.peers])
+            now = (self.count, stats, [peer.heard() for peer in self.peers])
             stable = 0 if moved or now != before else stable + 1
             before = now
         self._lost = self._losses()
@@ -102,7 +104,7 @@ class World(Told):
         """How many ended, and how much of what the engine has written is not at its peers: that may be lost then."""
         ended = sum(bool(peer.end or peer.broken) for peer in self.peers)
         ended += sum(not conn.connected for conn in list(self.conns.values()))
-        here = sum(len(peer.kept) + ask(peer.sock, termios.FIONREAD) for peer in self.peers)
+        here = sum(peer.heard() + ask(peer.sock, termios.FIONREAD) for peer in self.peers)
         return ended, self.component.stats().get("bytes_out", 0) - here
 
     def _look_for_untidy(self) -> None:
@@ -156,7 +158,7 @@ class World(Told):
     def _dial_in(self) -> None:
         """Each from an address of its own, for a port may soon be taken again; where they count, three share one."""
         if self.unix:
-            self.peers.append(Peer(socket.socket(socket.AF_UNIX)))
+            self.peers.append(peer_of(self.script, socket.socket(socket.AF_UNIX)))
             self.peers[-1].sock.connect(f"\0{self._door}")
             return
         sock = peer_socket()
@@ -164,7 +166,7 @@ class World(Told):
         if "max_connections_per_address" in self.script["options"]:
             number = -(-number // 3)
         sock.bind((f"127.0.1.{number}", 0))
-        self.peers.append(Peer(sock))
+        self.peers.append(peer_of(self.script, sock))
         self.peers[-1].name = "from {}:{}".format(*sock.getsockname())
         try:
             sock.connect(self.component.address)
@@ -179,7 +181,8 @@ class World(Told):
         door.settimeout(DEADLINE_S)
         key = f"peer {number}"
         where = (f"unix:@{door.getsockname()[1:].decode()}",) if self.unix else door.getsockname()
-        answer = attempt(self.component.connect, *where, extra=key)
+        named = {"server_hostname": "localhost"} if self.script.get("tls") else {}
+        answer = attempt(self.component.connect, *where, extra=key, **named)
         if isinstance(answer, str):
             self.log(key, "refused", answer)
             self.peers.append(Peer(socket.socket()))
@@ -189,7 +192,7 @@ class World(Told):
         self.conns[key] = answer
         sock, _ = door.accept()
         sock.setblocking(False)
-        self.peers.append(Peer(sock))
+        self.peers.append(peer_of(self.script, sock))
         self.until(lambda: answer.local_address is not None)
 
     def _step_dial(self, target: str) -> None:
