@@ -68,11 +68,18 @@ def _digest(command: list[str], files: Iterable[Path]) -> str:
     return digest.hexdigest()[:16]
 
 
-def build(name: str) -> Path:
+def build(name: str, *libraries: str) -> Path:
     """Returns the program of that name; compiles it when its sources are new."""
     command = [compiler(), *FLAGS]
     program = cache_dir() / f"{name}-{_digest(command, SOURCES.glob('*.[ch]'))}"
-    return _make(program, [*command, str(SOURCES / f"{name}.c")], f"{name}.c")
+    links = [f"-l{library}" for library in libraries]
+    return _make(program, [*command, str(SOURCES / f"{name}.c"), *links], f"{name}.c")
+
+
+def compiles(source: str) -> bool:
+    """Whether the compiler takes that, which may be a header that is not installed."""
+    command = [compiler(), *FLAGS, "-x", "c", "-fsyntax-only", "-"]
+    return subprocess.run(command, input=source, capture_output=True, text=True, timeout=60).returncode == 0
 
 
 def build_pieces() -> tuple[Path, Path]:

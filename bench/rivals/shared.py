@@ -7,6 +7,7 @@ import asyncio
 import importlib
 import platform
 import resource
+import ssl
 import struct
 import sys
 import threading
@@ -16,6 +17,7 @@ from typing import Any
 HEADER = struct.Struct("!I")
 READ_BYTES = 64 * 1024
 BACKLOG = 4096
+CHUNK = bytes(1 << 20)  # of what is sent without end
 ASYNCIO_LOOPS = ("asyncio", "uvloop", "aiofastnet")
 
 
@@ -27,6 +29,19 @@ def options_of_a_server(description: str | None, *framings: str) -> argparse.Arg
     parser.add_argument("--burn", action="store_true", help="run a CPU-bound Python thread beside the server")
     parser.add_argument("--probe", action="store_true", help="print the version and exit")
     return parser
+
+
+def add_tls(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--tls", metavar="PEM", help="encrypt, with this key and certificate")
+    parser.add_argument("--bulk", action="store_true", help="send without end, and listen to nobody")
+
+
+def context_of(pem: str | None) -> ssl.SSLContext | None:
+    if pem is None:
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pem)
+    return context
 
 
 def begin(options: argparse.Namespace, library: str, kind: str = "") -> None:

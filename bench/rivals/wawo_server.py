@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import signal
+import time
+from types import FrameType
 from typing import Any
 
-from shared import begin, options_of_a_server
+from shared import CHUNK, add_tls, begin, context_of, options_of_a_server
 
 import wawo
 from wawo._core import ENGINE
@@ -20,6 +24,17 @@ class PullEcho(wawo.Listener):
         data = conn.fetch(length)
         assert data is not None
         conn.send(data)
+
+
+class Bulk(wawo.Listener):
+    """Sends without end, as fast as the connection takes it."""
+
+    def OnHandShake(self, conn: wawo.Connection) -> None:
+        self.OnDrain(conn)
+
+    def OnDrain(self, conn: wawo.Connection) -> None:
+        conn.send(CHUNK)
+        conn.send(CHUNK)  # above high water, so that OnDrain comes again
 
 
 class LengthProtocol(wawo.Protocol):
@@ -66,20 +81,38 @@ def main() -> None:
     parser.add_argument("--view", action="store_true", help="deliver memoryviews instead of bytes")
     parser.add_argument("--backend", help="the kernel interface")
     parser.add_argument("--idle-timeout", type=float, help="seconds")
+    add_tls(parser)
     options = parser.parse_args()
     begin(options, "wawo", "" if ENGINE == "native" else f"({ENGINE} engine)")
+    listener = Bulk() if options.bulk else PullEcho() if options.framing == "pull" else Echo()
     server = wawo.TcpServer(
-        PullEcho() if options.framing == "pull" else Echo(),
+        listener,
         framing=FRAMINGS[options.framing],
         io_threads=options.threads,
         view=options.view,
         max_connections=20000,
         idle_timeout=options.idle_timeout,
+        tls=context_of(options.tls),
         backend=options.backend,
     )
     server.start(options.host, options.port)
     print("PORT", server.address[1], flush=True)
+    if options.bulk:
+        tell_at_the_end(server)
     server.wait()
+
+
+def tell_at_the_end(server: wawo.TcpServer) -> None:
+    """At SIGTERM it says which part of the time its loops waited for the GIL."""
+    began = time.monotonic_ns()
+
+    def end(number: int, frame: FrameType | None) -> None:
+        loops = server.stats()["loops"]
+        waited = sum(loop["gil_wait_ns"] for loop in loops)
+        print(json.dumps({"gil_wait": waited / (time.monotonic_ns() - began) / len(loops)}), flush=True)
+        server.stop()
+
+    signal.signal(signal.SIGTERM, end)
 
 
 if __name__ == "__main__":

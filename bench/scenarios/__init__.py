@@ -18,6 +18,10 @@ from bench.scenarios import (
     silent,
     sizes,
     threads,
+    tls,
+    tls_bulk,
+    tls_idle,
+    tls_shake,
 )
 
 # connect comes last: its thousands of closed connections keep kernel timers busy for a minute
@@ -35,6 +39,10 @@ _ORDER = (
     silent,
     threads,
     backends,
+    tls,
+    tls_bulk,
+    tls_idle,
+    tls_shake,
     connect,
 )
 ALL: dict[str, Scenario] = {module.SCENARIO.name: module.SCENARIO for module in _ORDER}
