@@ -92,6 +92,7 @@ def test_c_names_exist(page: Path) -> None:
         "WAWO_BUILD",
         "WAWO_BACKEND",
         "WAWO_ENGINE",
+        "WAWO_TLS",
         "WAWO_NO_EXTENSION",
         "WAWO_LONG",
         "WAWO_PYTHON",

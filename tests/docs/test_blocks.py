@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -16,6 +17,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import certificates
 import pytest
 from pages import PAGES, Program, blocks, programs
 
@@ -94,6 +96,8 @@ def serving(program: Program, port: str, folder: Path) -> Iterator[None]:
 @pytest.mark.parametrize("program", ALL, ids=lambda program: program.where)
 def test_runs(program: Program, tmp_path: Path) -> None:
     environment = tools(tmp_path / "tools")
+    if program.where.startswith("tls.md:"):
+        shutil.copytree(certificates.folder(), tmp_path, dirs_exist_ok=True)
     with contextlib.ExitStack() as stack:
         port = stack.enter_context(reserved())
         if program.beside is not None:

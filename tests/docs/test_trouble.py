@@ -8,6 +8,7 @@ import logging
 import os
 import re
 import socket
+import ssl
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,7 +16,8 @@ from typing import Any
 
 import pytest
 from pages import DOCS, ROOT, blocks
-from peers import Log, read_all, serving
+from peers import Log, echo, read_all, serving
+from secure import client_context, read_plain, server_context, shake
 
 import wawo
 from wawo.errors import close_error, start_error
@@ -142,7 +144,7 @@ def ended(data: bytes = b"", listener: Log | None = None, **options: Any) -> str
     log = listener or Log()
     with serving(log, **options) as server, socket.create_connection(server.address) as peer:
         peer.sendall(data)
-        if not {"idle_timeout", "connect_timeout"} & set(options):
+        if not {"idle_timeout", "connect_timeout", "handshake_timeout"} & set(options):
             peer.shutdown(socket.SHUT_WR)
         log.until_count("OnClose")
     close = next(call for call in log.calls if call.name == "OnClose")
@@ -163,6 +165,38 @@ def ending() -> Iterator[str]:
         (wawo.Operation.CLOSE, errno.ECONNRESET),
     ):
         yield f"{operation.name} {errno.errorcode[error]}: {close_error(operation, error, 0)}"
+
+
+def securing() -> Iterator[str]:
+    """What OpenSSL adds of its own source is left out."""
+
+    def told(text: str) -> str:
+        return re.sub(r" \(_ssl\.c:\d+\)", "", text)
+
+    yield said(lambda: wawo.TcpServer(Chat(), tls=ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)))
+    yield said(lambda: wawo.TcpServer(Chat(), tls=client_context()))
+    yield said(lambda: wawo.TcpAgent(Chat(), tls=server_context()))
+    yield told(ended(b"GET / HTTP/1.1\r\n\r\n", tls=server_context()))
+    yield told(ended(b"", tls=server_context(), handshake_timeout=0.05))
+    log, seen = Log(OnReceive=echo), Log()
+    with serving(log, tls=server_context()) as server:
+        with shake(server) as peer:
+            peer.sendall(b"hello")
+            read_plain(peer, 5)
+        log.until_count("OnClose")
+        with wawo.TcpAgent(seen, tls=client_context()) as agent:
+            agent.start()
+            yield said(lambda: agent.connect("unix:/run/app.sock"))
+            agent.connect(*server.address, server_hostname="db.internal")
+            seen.until_count("OnClose")
+            agent.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            agent.connect(*server.address)
+            seen.until_count("OnClose", 2)
+            log.until_count("OnClose", 3)
+    for call in (*log.calls, *seen.calls):
+        if call.name == "OnClose":
+            operation, error = call.values
+            yield told(f"{operation.name} {errno.errorcode[error]}: {call.conn.error}")
 
 
 def warning() -> Iterator[str]:
@@ -212,7 +246,7 @@ def _pattern(node: ast.expr) -> str:
 
 
 def test_every_message_is_printed_so_and_no_other_is_shown(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    told = {*starting(), *unix(tmp_path), *making(), *sending(), *raising(caplog), *ending(), *warning()}
+    told = {*starting(), *unix(tmp_path), *making(), *sending(), *raising(caplog), *ending(), *securing(), *warning()}
     assert sorted(told - SHOWN) == []
     known = templates()
     assert [text for text in sorted(SHOWN - told) if not any(pattern.fullmatch(text) for pattern in known)] == []
