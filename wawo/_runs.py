@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 EXIT_SECONDS = 1.0
 """At exit all components have this long together; JOIN_SECONDS of it are kept for the threads to end."""
 JOIN_SECONDS = 0.2
+_ENGINE = Threads.__module__.rpartition(".")[0]
 SIGNAL_SECONDS = 0.5 if os.name == "posix" else 0.05  # Windows: a signal never ends a wait, only this does
 """The longest that a signal may have to wait for a waiting main thread."""
 
@@ -259,12 +260,12 @@ def wait_for(event: Latch, timeout: float | None = None) -> bool:
 
 
 def inside_engine() -> bool:
-    """Whether a signal came in the middle of the portable engine: its handler cannot wait, for the loops may need what
-    the interrupted call holds."""
+    """Whether a signal came in the middle of an engine of Python: its handler cannot wait, for the loops may need what
+    the interrupted call holds. Only such an engine has frames."""
     if threading.get_ident() != threading.main_thread().ident:  # others run no handlers, but callbacks
         return False
     frame: FrameType | None = sys._getframe()
-    while frame is not None and frame.f_globals.get("__package__") != "wawo._portable":
+    while frame is not None and frame.f_globals.get("__package__") != _ENGINE:
         frame = frame.f_back
     return frame is not None
 

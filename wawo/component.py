@@ -160,7 +160,8 @@ class Component:
     def wait(self, timeout: float | None = None) -> bool:
         """Block until it has stopped; True then, False when ``timeout`` seconds have passed before. Ctrl-C works.
 
-        In a signal handler that came in the middle of the portable engine it does not block: False at once. Raises StateError in a callback, where it would wait for itself.
+        In a signal handler that came in the middle of the portable engine it does not block: False at once.
+        Raises StateError in a callback, where it would wait for itself.
         """
         if timeout is not None:
             timeout = check_seconds("timeout", timeout, _WAIT_SECONDS)

@@ -13,6 +13,7 @@ from peers import DEADLINE_S, read
 from programs import START, run
 from systems import NEEDS_KILL, NEEDS_LIMITS, NEEDS_PROC
 from tell import python, tell
+
 from wawo import _core
 
 
