@@ -194,6 +194,7 @@ def test_peer_closes_while_we_are_paused(backend: str) -> None:
             eventually(lambda: conn.paused)  # noted before it is done
             peer.sendall(data)
         with dial(server) as other:  # the loop has gone round since
+            eventually(lambda: log.conn(1).paused)
             log.conn(1).resume()
             other.sendall(b"!")
             log.until(lambda: log.received(log.conn(1)) == b"!")
