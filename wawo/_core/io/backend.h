@@ -54,6 +54,8 @@ struct wawo_done {
 
 /* Connections that one wait() accepts for one listener at most, also after it was told to stop. */
 enum { WAWO_ACCEPT_BURST = 32 };
+/* Bytes that one wait() hands up, about: the floors above get their turn while those are in the cache. */
+enum { WAWO_TURN_BYTES = 64 * 1024 };
 /* Room that wait() needs at least. */
 enum { WAWO_DONE_MIN = 64 };
 

@@ -17,12 +17,8 @@
 #include "poller.h"
 
 enum {
-    TURN_BYTES = 64 * 1024,        /* read at most this before the floors above get their turn: stays in cache */
     FILES_BYTES = 2 * 1024 * 1024, /* of files, sent in one turn; shared by those that are ready */
     FILE_LEAST = 64 * 1024,        /* and however many there are: less would not be worth the call */
-    ROOM_SMALL = 4 * 1024,         /* a read gets at least this much room */
-    ROOM_BULK = 64 * 1024,         /* and one that filled its room before, this much */
-    BULK = 16 * 1024,
     WAKE = 1 /* key of what wake() posts */
 };
 #define DRAIN_NS WAWO_SEC /* what was cancelled is home long before */
@@ -95,6 +91,7 @@ static int iocp_open(const struct wawo_backend_ops *ops, const struct wawo_backe
     }
     b->table = env->table;
     b->heap = env->heap;
+    wawo_reader_init(&b->reader, env->heap);
     b->file_share = FILE_LEAST;
     for (i = 0; i < sizeof b->released / sizeof *b->released; i++)
         b->released[i] = -1;
@@ -115,29 +112,27 @@ static int take_entries(struct wawo_backend *b, int64_t timeout_ns)
     return GetLastError() == WAIT_TIMEOUT ? 0 : wawo_os_code(GetLastError());
 }
 
-static int complete(struct wawo_backend *b, struct wawo_iocp_op *op, size_t len, struct wawo_done *d, size_t *bytes);
+static int complete(struct wawo_backend *b, struct wawo_iocp_op *op, size_t len, struct wawo_done *d);
 
 /* What released socks left behind: false when it does not come home. */
 static bool drain(struct wawo_backend *b)
 {
     int64_t until = wawo_os_now_ns() + DRAIN_NS;
     struct wawo_done d;
-    size_t bytes;
 
     while ((b->ops.used > 0 || b->accepting > 0) && wawo_os_now_ns() < until) {
         if (b->next == b->count && take_entries(b, 10 * WAWO_MSEC) < 0)
             break;
         for (; b->next < b->count; b->next++)
             if (b->entries[b->next].lpOverlapped != NULL)
-                (void)complete(b, (struct wawo_iocp_op *)(void *)b->entries[b->next].lpOverlapped, 0, &d, &bytes);
+                (void)complete(b, (struct wawo_iocp_op *)(void *)b->entries[b->next].lpOverlapped, 0, &d);
     }
     return b->ops.used == 0;
 }
 
 static void iocp_close(struct wawo_backend *b)
 {
-    if (b->rx != NULL)
-        wawo_chunk_drop(b->rx);
+    wawo_reader_fini(&b->reader);
     if (drain(b))
         wawo_slab_fini(&b->ops); /* else it is lost: the kernel may still write there */
     (void)CloseHandle(b->port);
@@ -292,62 +287,19 @@ static int post_recv(struct wawo_backend *b, struct wawo_sock *s)
     return 0;
 }
 
-/* The chunk for the next read, with room; NULL when the pool is at its limit. */
-static struct wawo_chunk *read_room(struct wawo_backend *b, const struct wawo_sock *s)
-{
-    size_t need = s->flags & IOCP_BULK ? ROOM_BULK : ROOM_SMALL;
-    struct wawo_chunk *c = b->rx;
-
-    if (wawo_likely(c != NULL && c->cap - c->used >= need))
-        return c;
-    if (c != NULL && wawo_chunk_sole(c)) {
-        c->used = 0;
-        return c;
-    }
-    c = wawo_pool_take(b->heap->pool, 0);
-    if (c != NULL) {
-        if (b->rx != NULL)
-            wawo_chunk_drop(b->rx);
-        b->rx = c;
-    }
-    return c;
-}
-
 /* One read; 1 if it made an event. */
-static int serve_recv(struct wawo_backend *b, struct wawo_sock *s, int result, struct wawo_done *d, size_t *bytes)
+static int serve_recv(struct wawo_backend *b, struct wawo_sock *s, int result, struct wawo_done *d)
 {
-    struct wawo_chunk *c = read_room(b, s);
-    ptrdiff_t n = WAWO_ENOBUFS;
-    size_t room;
+    ptrdiff_t n = wawo_reader_read(&b->reader, s, IOCP_LARGE, d);
 
-    if (wawo_likely(c != NULL)) {
-        room = c->cap - c->used;
-        if (wawo_unlikely(s->aux != 0))
-            room = wawo_min_size(room, (size_t)1 << s->aux);
-        n = wawo_os_recv(s->fd, c->data + c->used, room);
-        if (wawo_unlikely(result != 0) && (n == WAWO_AGAIN || n == 0))
-            n = result; /* told once */
-    }
-    if (n == WAWO_AGAIN) {
+    if (wawo_unlikely(result != 0) && (n == WAWO_AGAIN || n == 0))
+        n = result; /* told once */
+    if (n > 0 || n == WAWO_AGAIN) {
         wawo_iocp_mark(b, s);
-        return 0;
+        return n > 0;
     }
-    *d = (struct wawo_done){.id = s->id, .kind = WAWO_DONE_RECV, .error = n < 0 ? (int32_t)n : 0};
-    if (n <= 0) {
-        s->orders = 0;
-        return 1;
-    }
-    d->chunk = c;
-    d->ptr = c->data + c->used;
-    d->len = (size_t)n;
-    wawo_chunk_hold(c);
-    c->used += (size_t)n;
-    *bytes += (size_t)n;
-    if (n >= BULK)
-        s->flags |= IOCP_BULK;
-    else
-        s->flags &= IOCP_FLAGS ^ IOCP_BULK;
-    wawo_iocp_mark(b, s);
+    *d = (struct wawo_done){.id = s->id, .kind = WAWO_DONE_RECV, .error = (int32_t)n};
+    s->orders = 0;
     return 1;
 }
 
@@ -400,7 +352,7 @@ static int apply_changes(struct wawo_backend *b, struct wawo_done *done, int max
 }
 
 /* An operation came home; 1 if it made an event. */
-static int complete(struct wawo_backend *b, struct wawo_iocp_op *op, size_t len, struct wawo_done *d, size_t *bytes)
+static int complete(struct wawo_backend *b, struct wawo_iocp_op *op, size_t len, struct wawo_done *d)
 {
     struct wawo_sock *s = wawo_table_find(b->table, op->id);
     int n = 0, result;
@@ -418,7 +370,7 @@ static int complete(struct wawo_backend *b, struct wawo_iocp_op *op, size_t len,
             return 0;
         s->flags &= IOCP_FLAGS ^ IOCP_RECEIVING;
         if (s->orders & IOCP_RECV)
-            n = serve_recv(b, s, result, d, bytes);
+            n = serve_recv(b, s, result, d);
         break;
     case WAWO_IOCP_CONNECT:
         WAWO_CHECK(s != NULL);
@@ -446,20 +398,18 @@ static int serve(struct wawo_backend *b, struct wawo_done *done, int max, bool *
 {
     struct wawo_iocp_op *op;
     OVERLAPPED_ENTRY *e;
-    size_t bytes = 0;
     int n = 0;
 
     while ((op = b->due) != NULL && n < max) {
         b->due = op->next;
-        n += complete(b, op, 0, &done[n], &bytes);
+        n += complete(b, op, 0, &done[n]);
     }
-    while (b->next < b->count && n < max && bytes < TURN_BYTES) {
+    while (b->next < b->count && n < max && b->reader.bytes < WAWO_TURN_BYTES) {
         e = &b->entries[b->next++];
         if (e->lpOverlapped == NULL)
             *woken = true;
         else
-            n += complete(b, (struct wawo_iocp_op *)(void *)e->lpOverlapped, e->dwNumberOfBytesTransferred, &done[n],
-                          &bytes);
+            n += complete(b, (struct wawo_iocp_op *)(void *)e->lpOverlapped, e->dwNumberOfBytesTransferred, &done[n]);
     }
     return n;
 }
@@ -470,8 +420,7 @@ static int iocp_wait(struct wawo_backend *b, struct wawo_done *done, int max, in
     bool woken = false;
     int got, n;
 
-    if (b->rx != NULL && b->rx->used != 0 && wawo_chunk_sole(b->rx))
-        b->rx->used = 0;
+    wawo_reader_turn(&b->reader);
     for (;;) {
         n = apply_changes(b, done, max);
         if (b->next == b->count) {

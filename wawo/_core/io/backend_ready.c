@@ -9,6 +9,7 @@
 #include "accept.h"
 #include "backend.h"
 #include "poller.h"
+#include "reader.h"
 #include "writer.h"
 
 enum { ORDER_RECV = 1, ORDER_SEND = 2, ORDER_ACCEPT = 4, ORDER_CONNECT = 8 };
@@ -17,24 +18,17 @@ enum {
     FLAG_GONE = 2,    /* detached: its last event is due */
     FLAG_RESET = 4,   /* close with RST */
     FLAG_ANSWERED = 8, /* connect: the answer in aux is due */
-    FLAG_BULK = 16,    /* its last read was large: give it room */
+    FLAG_LARGE = 16,   /* its last read was large: give it room */
     FLAGS = 31
 };
-enum {
-    FIRED = 512,
-    TURN_BYTES = 64 * 1024,     /* read at most this before the floors above get their turn: stays in cache */
-    ROOM_SMALL = 4 * 1024,      /* a read gets at least this much room */
-    ROOM_BULK = 64 * 1024,      /* and one that filled its room before, this much */
-    BULK = 16 * 1024
-};
+enum { FIRED = 512 };
 
 struct wawo_backend {
     const struct wawo_poller_ops *ops;
     struct wawo_poller *poller;
     const struct wawo_table *table;
-    struct wawo_heap *heap;
+    struct wawo_reader reader;
     struct wawo_writer writer;
-    struct wawo_chunk *rx;     /* reads are packed here one after the other */
     struct wawo_sock *changed; /* newest first */
     int fired_count, fired_next;
     struct wawo_fired fired[FIRED];
@@ -63,9 +57,8 @@ static int ready_open(const struct wawo_backend_ops *ops, const struct wawo_back
         return WAWO_ENOMEM;
     b->ops = ops->arg;
     b->table = env->table;
-    b->heap = env->heap;
+    wawo_reader_init(&b->reader, env->heap);
     wawo_writer_init(&b->writer, env, go_on, b);
-    b->rx = NULL;
     b->changed = NULL;
     b->fired_count = b->fired_next = 0;
     err = b->ops->open(&b->poller);
@@ -79,8 +72,7 @@ static int ready_open(const struct wawo_backend_ops *ops, const struct wawo_back
 
 static void ready_close(struct wawo_backend *b)
 {
-    if (b->rx != NULL)
-        wawo_chunk_drop(b->rx);
+    wawo_reader_fini(&b->reader);
     b->ops->close(b->poller);
     wawo_free(b);
 }
@@ -245,63 +237,16 @@ static int apply_changes(struct wawo_backend *b, struct wawo_done *done, int max
     return n;
 }
 
-/* The chunk for the next read, with room; NULL when the pool is at its limit. */
-static struct wawo_chunk *read_room(struct wawo_backend *b, const struct wawo_sock *s)
-{
-    size_t need = s->flags & FLAG_BULK ? ROOM_BULK : ROOM_SMALL;
-    struct wawo_chunk *c = b->rx;
-
-    if (wawo_likely(c != NULL && c->cap - c->used >= need))
-        return c;
-    if (c != NULL && wawo_chunk_sole(c)) {
-        c->used = 0;
-        return c;
-    }
-    c = wawo_pool_take(b->heap->pool, 0);
-    if (c != NULL) {
-        if (b->rx != NULL)
-            wawo_chunk_drop(b->rx);
-        b->rx = c;
-    }
-    return c;
-}
-
 /* One read; 1 if it made an event. */
-static int serve_recv(struct wawo_backend *b, struct wawo_sock *s, struct wawo_done *d, size_t *bytes)
+static int serve_recv(struct wawo_backend *b, struct wawo_sock *s, struct wawo_done *d)
 {
-    struct wawo_chunk *c = read_room(b, s);
-    size_t room;
-    ptrdiff_t n;
+    ptrdiff_t n = wawo_reader_read(&b->reader, s, FLAG_LARGE, d);
 
-    d->id = s->id;
-    d->kind = WAWO_DONE_RECV;
-    d->chunk = NULL;
-    if (wawo_unlikely(c == NULL)) {
-        n = WAWO_ENOBUFS;
-    } else {
-        room = c->cap - c->used;
-        if (wawo_unlikely(s->aux != 0))
-            room = wawo_min_size(room, (size_t)1 << s->aux);
-        n = wawo_os_recv(s->fd, c->data + c->used, room);
-    }
-    if (wawo_likely(n > 0)) {
-        d->error = 0;
-        d->chunk = c;
-        d->ptr = c->data + c->used;
-        d->len = (size_t)n;
-        wawo_chunk_hold(c);
-        c->used += (size_t)n;
-        *bytes += (size_t)n;
-        if (n >= BULK)
-            s->flags |= FLAG_BULK;
-        else
-            s->flags &= FLAGS ^ FLAG_BULK;
+    if (wawo_likely(n > 0))
         return 1;
-    }
     if (n == WAWO_AGAIN)
         return 0;
-    d->error = (int32_t)n;
-    d->len = 0;
+    *d = (struct wawo_done){.id = s->id, .kind = WAWO_DONE_RECV, .error = (int32_t)n};
     order(b, s, 0, ORDER_RECV);
     return 1;
 }
@@ -324,15 +269,14 @@ static int refused(struct wawo_backend *b, struct wawo_sock *s, int error, struc
 }
 
 /* Tries again what was parked on one fd; the count of events made, at most 2. */
-static int serve(struct wawo_backend *b, struct wawo_sock *s, const struct wawo_fired *f, struct wawo_done *d,
-                 size_t *bytes)
+static int serve(struct wawo_backend *b, struct wawo_sock *s, const struct wawo_fired *f, struct wawo_done *d)
 {
     unsigned events = f->events;
     bool waits;
     int n = 0;
 
     if (wawo_likely(s->orders == ORDER_RECV && (events & WAWO_READABLE)))
-        return serve_recv(b, s, d, bytes);
+        return serve_recv(b, s, d);
     if (wawo_unlikely(events == WAWO_REFUSED))
         return refused(b, s, f->error, d);
     if (s->orders & ORDER_CONNECT) {
@@ -346,7 +290,7 @@ static int serve(struct wawo_backend *b, struct wawo_sock *s, const struct wawo_
             order(b, s, 0, ORDER_SEND);
     }
     if ((s->orders & ORDER_RECV) && (events & WAWO_READABLE))
-        n += serve_recv(b, s, d + n, bytes);
+        n += serve_recv(b, s, d + n);
     return n;
 }
 
@@ -354,11 +298,9 @@ static int ready_wait(struct wawo_backend *b, struct wawo_done *done, int max, i
 {
     struct wawo_sock *s;
     struct wawo_fired *f;
-    size_t bytes = 0;
     int got, n = apply_changes(b, done, max);
 
-    if (b->rx != NULL && b->rx->used != 0 && wawo_chunk_sole(b->rx))
-        b->rx->used = 0;
+    wawo_reader_turn(&b->reader);
     wawo_writer_turn(&b->writer);
     if (b->fired_next == b->fired_count) {
         b->fired_next = b->fired_count = 0;
@@ -368,7 +310,7 @@ static int ready_wait(struct wawo_backend *b, struct wawo_done *done, int max, i
         b->fired_count = got;
         wawo_writer_share(&b->writer, got);
     }
-    while (b->fired_next < b->fired_count && n + 2 <= max && bytes < TURN_BYTES) {
+    while (b->fired_next < b->fired_count && n + 2 <= max && b->reader.bytes < WAWO_TURN_BYTES) {
         f = &b->fired[b->fired_next++];
         if (b->fired_next < b->fired_count)
             wawo_prefetch(wawo_table_find(b->table, f[1].tag));
@@ -378,7 +320,7 @@ static int ready_wait(struct wawo_backend *b, struct wawo_done *done, int max, i
         if ((s->orders & ORDER_ACCEPT) && f->events != WAWO_REFUSED)
             n += serve_accept(b, s, done + n, max - n);
         else
-            n += serve(b, s, f, done + n, &bytes);
+            n += serve(b, s, f, done + n);
     }
     return n;
 }

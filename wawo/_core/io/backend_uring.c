@@ -44,7 +44,6 @@ enum {
 enum {
     SQ_ENTRIES = 512,
     CQ_ENTRIES = 4096,
-    TURN_BYTES = 64 * 1024, /* handed up at most before the floors above get their turn: stays in cache */
     SOON_BYTES = 64 * 1024, /* a slice that goes out as a request, at most */
     HUNGRY_TURN = 64,       /* those that found no buffer and try again in one turn, at most */
     FRESH = 1024            /* those that are looked at once more, at most */
@@ -667,7 +666,7 @@ static int ask_and_take(struct wawo_backend *b, struct wawo_done *done, int max,
             return err;
         wawo_writer_share(&b->writer, wawo_uring_answers(&b->ring));
     }
-    while (n + WAWO_ACCEPT_BURST <= max && bytes < TURN_BYTES && (c = wawo_uring_answer(&b->ring)) != NULL) {
+    while (n + WAWO_ACCEPT_BURST <= max && bytes < WAWO_TURN_BYTES && (c = wawo_uring_answer(&b->ring)) != NULL) {
         n += answer(b, c, done + n, WAWO_ACCEPT_BURST, &bytes);
         wawo_uring_pass(&b->ring);
     }

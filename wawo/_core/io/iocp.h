@@ -4,6 +4,7 @@
 
 #include "../base/os_win.h"
 #include "backend.h"
+#include "reader.h"
 
 enum { IOCP_RECV = 1, IOCP_ACCEPT = 2 }; /* sock->orders */
 enum {                                   /* sock->flags */
@@ -11,7 +12,7 @@ enum {                                   /* sock->flags */
        IOCP_GONE = 2,                       /* detached: its last event is due */
        IOCP_RESET = 4,                      /* close with RST */
        IOCP_ANSWERED = 8,                   /* connect: the answer in aux is due */
-       IOCP_BULK = 16,                      /* its last read was large: give it room */
+       IOCP_LARGE = 16,                     /* its last read was large: give it room */
        IOCP_RECEIVING = 32,                 /* each of these: that operation is in flight */
        IOCP_SENDING = 64,
        IOCP_CONNECTING = 128,
@@ -52,7 +53,7 @@ struct wawo_backend {
     struct wawo_iocp_calls calls;
     const struct wawo_table *table;
     struct wawo_heap *heap;
-    struct wawo_chunk *rx;     /* reads are packed here one after the other */
+    struct wawo_reader reader;
     struct wawo_slab ops;
     struct wawo_iocp_op *due;  /* answered without the kernel */
     size_t accepting;          /* operations of the other kind in flight: theirs is the general heap */
