@@ -173,6 +173,7 @@ def test_a_paused_connection_costs_nothing_when_the_peer_is_gone(backend: str) -
             peer.close()
         with dial(server) as other:
             last = log.conn(20)
+            eventually(lambda: last.paused)
             last.resume()
             before = server.stats()["loops"][0]["turns"]
             for number in range(50):

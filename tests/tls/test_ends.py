@@ -155,6 +155,7 @@ def test_the_end_comes_behind_what_a_pause_keeps(backend: str) -> None:
         sock.sendall(peer.seal(b"hello") + peer.goodbye())
         sock.shutdown(socket.SHUT_WR)
         assert log.names() == ["OnAccept", "OnHandShake"]
+        eventually(lambda: log.conn().paused)
         log.conn().resume()
         log.until_count("OnClose")
     assert log.received() == b"hello"
