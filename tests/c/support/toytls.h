@@ -1,10 +1,9 @@
-/* A TLS that anybody can read, as the session of a connection: handshake `H` and `h`; records `D`, two bytes of length,
- * the bytes with every bit turned; `K` is answered with `k`; `C` is close_notify; all else is answered with `A`, and
- * fails. */
+/* Sessions of toysession.h on connections, and peers that speak it. */
 #ifndef WAWO_TESTS_TOYTLS_H
 #define WAWO_TESTS_TOYTLS_H
 
 #include "support/stage.h"
+#include "support/toysession.h"
 
 /* For struct party: gives each connection a session of its own, which goes by itself. */
 void toytls_wrap(struct party *p, const struct wawo_event *e);
