@@ -51,3 +51,13 @@ const char *expected_excuse(const char *backend)
     (void)backend;
     return NULL;
 }
+
+/* What is linked statically cannot load anything. */
+bool expected_openssl(void)
+{
+#if defined(__linux__) && defined(__GLIBC__)
+    return true;
+#else
+    return false;
+#endif
+}

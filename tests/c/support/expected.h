@@ -12,5 +12,7 @@ extern const char *const expected_backends[];
 bool expected_to_leave_files(const char *backend);
 /* Why that backend need not work on this machine; NULL: it must. */
 const char *expected_excuse(const char *backend);
+/* Whether there is an OpenSSL to be loaded: the one of this machine's Python. */
+bool expected_openssl(void);
 
 #endif

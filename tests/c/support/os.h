@@ -104,6 +104,11 @@ void os_file_truncate(int fd, uint64_t size);
 int os_file_again(int fd); /* a second descriptor of it */
 bool os_file_is_open(int fd);
 
+/* ---- libraries ---- */
+
+/* Loads the first of these that there is, and says which; NULL: none. The list ends with NULL. */
+void *os_load(const char *const *names, const char **found);
+
 /* ---- memory ---- */
 
 /* `size` bytes in whole pages, the page behind them without access. */

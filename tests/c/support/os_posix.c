@@ -8,6 +8,7 @@
 #include "base/os.h"
 
 #include <dirent.h>
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -348,6 +349,19 @@ int os_file_again(int fd)
 bool os_file_is_open(int fd)
 {
     return fcntl(fd, F_GETFD) >= 0;
+}
+
+/* ---- libraries ---- */
+
+void *os_load(const char *const *names, const char **found)
+{
+    void *library = NULL;
+
+    for (; *names != NULL && library == NULL; names++) {
+        *found = *names;
+        library = dlopen(*names, RTLD_LAZY | RTLD_GLOBAL);
+    }
+    return library;
 }
 
 /* ---- memory ---- */
