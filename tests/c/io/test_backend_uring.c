@@ -11,6 +11,7 @@
 #include <linux/seccomp.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 
 enum { MIB = 1024 * 1024 };
 
@@ -138,6 +139,48 @@ TEST(bytes_and_a_reset_at_once)
     rig_close(r);
 }
 
+/* From here on the kernel answers that call with this error, for this test's process. */
+static void forbid(unsigned call, unsigned error)
+{
+    struct sock_filter rules[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, call, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | error),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog program = {.len = 4, .filter = rules};
+
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0)
+        SKIP("no seccomp here: %d", errno);
+}
+
+/* Whether somebody has met its end could not be asked: then everybody may have. */
+TEST(an_end_is_met_where_looking_fails)
+{
+    struct rig *r = open_rig(MIB);
+    struct wawo_sock s, other;
+    int fd = open_pair(r, &s), quiet = open_pair(r, &other);
+
+    r->ops->recv_start(r->backend, &other);
+    kit_write_pattern(quiet, 0, 10);
+    rig_receive(r, &other, 0, 10);
+#ifdef SYS_poll
+    forbid(SYS_poll, ENOMEM);
+#endif
+    forbid(SYS_ppoll, ENOMEM);
+    kit_write_pattern(fd, 0, 1000);
+    kit_reset(fd);
+    r->ops->recv_start(r->backend, &s);
+    rig_receive(r, &s, 0, 1000);
+    ASSERT_EQ(rig_next(r, &s, WAWO_DONE_RECV).error, WAWO_ERESET);
+    kit_write_pattern(quiet, 10, 1000);
+    rig_receive(r, &other, 10, 1000);
+    rig_detach(r, &s, false);
+    rig_detach(r, &other, false);
+    kit_close(quiet);
+    rig_close(r);
+}
+
 TEST(bytes_and_the_end_at_once)
 {
     struct rig *r = open_rig(MIB);
@@ -193,21 +236,6 @@ TEST(limited_reads)
     rig_close(r);
 }
 
-/* From here on the kernel answers io_uring_setup with this error, for this test's process. */
-static void forbid(unsigned error)
-{
-    struct sock_filter rules[] = {
-        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, URING_SYS_SETUP, 0, 1),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | error),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-    };
-    struct sock_fprog program = {.len = 4, .filter = rules};
-
-    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0)
-        SKIP("no seccomp here: %d", errno);
-}
-
 static void expect_refusal(unsigned error, const char *word)
 {
     const char *why = NULL;
@@ -215,7 +243,7 @@ static void expect_refusal(unsigned error, const char *word)
 
     if (expected_excuse("uring") != NULL)
         SKIP("it is refused anyhow");
-    forbid(error);
+    forbid(URING_SYS_SETUP, error);
     ASSERT_NOT_NULL(expected_excuse("uring"));
     ASSERT_EQ(wawo_backend_uring.probe(&wawo_backend_uring, &why), -(int)error);
     ASSERT_NOT_NULL(why);

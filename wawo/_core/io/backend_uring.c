@@ -610,6 +610,7 @@ static void look_again(struct wawo_backend *b, int64_t now)
 {
     unsigned i, n = 0;
     struct wawo_sock *s;
+    int got;
 
     b->looked_ns = now;
     for (i = 0; i < b->fresh_count; i++) {
@@ -623,11 +624,12 @@ static void look_again(struct wawo_backend *b, int64_t now)
         }
     }
     b->fresh_count = 0;
-    if (n == 0 || poll(b->looked, n, 0) <= 0)
+    got = n > 0 ? poll(b->looked, n, 0) : 0;
+    if (got == 0)
         return;
     for (i = 0; i < n; i++) {
-        if (b->looked[i].revents == 0)
-            continue;
+        if (got > 0 && b->looked[i].revents == 0)
+            continue; /* without an answer, each of them may have */
         s = wawo_table_find(b->table, b->fresh[i]);
         s->flags |= FLAG_ENDED;
         mark(b, s);
