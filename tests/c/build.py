@@ -4,7 +4,7 @@
     python tests/c/build.py --strict [--cc clang]      compiles every file for its warnings alone
     python tests/c/build.py --cpu aarch64 [FILTER...]  for another CPU, with ziglang and qemu-user-static
     python tests/c/build.py --target x86_64-windows [--cc zig] [FILTER...]   for another system: with mingw-w64 and Wine
-    python tests/c/build.py --mode sim [-v] -- [--first SEED] [--count SEEDS]
+    python tests/c/build.py --mode sim [-v] -- [--first SEED] [--count SEEDS] [--backend NAME]
     python tests/c/build.py --target aarch64-macos     the same for macOS or a BSD: with ziglang, only built
     python tests/c/build.py --mode kqueue [FILTER...]  the poller of macOS and BSD over a look-alike of kqueue
 

@@ -201,7 +201,7 @@ void deed_pause(struct actor *a, bool pause)
 void deed_close(struct actor *a)
 {
     sim_log("close", (int64_t)a->id, 0, 0);
-    if (a->close_ns == INT64_MAX)
+    if (a->close_ns == INT64_MAX && wawo_share_connected(a->share)) /* else it is closing for another reason */
         a->close_ns = sim_now;
     (void)wawo_share_close(a->share);
     a->ended = true;

@@ -236,6 +236,11 @@ bool fiber_ended(const struct fiber *f)
     return f->ended;
 }
 
+const struct fiber *fiber_current(void)
+{
+    return current;
+}
+
 int fiber_loop(void)
 {
     return current != NULL && current->loop != NULL ? (int)current->loop->index : -1;

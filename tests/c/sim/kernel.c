@@ -97,6 +97,7 @@ void kernel_reset(void)
         memcpy(pipes[i].half, kept, sizeof kept);
     }
     pipe_count = 0;
+    kernel_uring_reset();
 }
 
 void kernel_check_end(void)
@@ -118,6 +119,10 @@ WRAP(int, close, int fd)
     sim_log("close", fd, d->kind, d->object);
     if (d->poller >= 0 && d->kind != FD_EVENT && kernel_fd(d->poller, FD_FREE, "close")->kind == FD_EPOLL)
         SIM_FAIL("close: descriptor %d is still in a poller", fd);
+    if (d->kind == FD_URING)
+        kernel_uring_closed(fd);
+    else if (kernel_uring_holds(fd))
+        SIM_FAIL("close: descriptor %d is held by a request", fd);
     if (d->kind == FD_STREAM)
         kernel_close(d->object, d->side);
     if (d->kind == FD_LISTENER) {
@@ -565,11 +570,13 @@ unsigned kernel_ready(const struct descriptor *d)
     if (d->side == 0 && p->state == LINK_CONNECTING)
         return 0;
     if (p->state == LINK_FAILED || p->side[d->side].reset)
-        return POLLIN | POLLOUT | POLLHUP | (p->side[d->side].error != 0 ? POLLERR : 0u);
+        return POLLIN | POLLOUT | POLLRDHUP | POLLHUP | (p->side[d->side].error != 0 ? POLLERR : 0u);
     if (in->arrived > in->read || in->fin_arrived)
         bits |= POLLIN;
     if (kernel_room(d->object, d->side) > 0 || p->half[d->side].fin)
         bits |= POLLOUT;
+    if (in->fin_arrived)
+        bits |= POLLRDHUP;
     if (in->fin_arrived && p->half[d->side].fin)
         bits |= POLLHUP;
     return bits;

@@ -7,6 +7,9 @@
 
 #include "base/os.h"
 
+#include <stdarg.h>
+#include <sys/types.h>
+
 /* A system call: the linker sends the core's calls of `name` here. tests/c/build.py reads the names. */
 #define WRAP(type, name, ...)                                                                                          \
     type __wrap_##name(__VA_ARGS__);                                                                                   \
@@ -86,11 +89,22 @@ uint8_t file_byte(uint64_t offset);
 
 /* ---- between the parts of the kernel ---- */
 
-enum fd_kind { FD_FREE, FD_EPOLL, FD_KQUEUE, FD_EVENT, FD_LISTENER, FD_STREAM, FD_FILE, FD_NOWHERE };
+enum fd_kind {
+    FD_FREE,
+    FD_EPOLL,
+    FD_KQUEUE,
+    FD_URING,
+    FD_EVENT,
+    FD_LISTENER,
+    FD_STREAM,
+    FD_FILE,
+    FD_SYSCTL,
+    FD_NOWHERE
+};
 
 struct descriptor {
     int kind; /* enum fd_kind */
-    int object; /* pipe or listener */
+    int object; /* pipe, listener or ring */
     int side; /* of a stream */
     uint64_t value; /* of an event; size of a file; of a kqueue: EVFILT_USER */
     int poller; /* the epoll or kqueue that it is in, -1 */
@@ -104,13 +118,16 @@ struct descriptor *kernel_fd(int fd, int kind, const char *call);
 bool kernel_is_open(int fd);
 /* A new one: -1 with errno EMFILE now and then, where `may_fail`. */
 int kernel_open(int kind, int object, int side, bool may_fail);
-/* POLLIN, POLLOUT, POLLERR, POLLHUP, as they stand. */
+/* POLLIN, POLLOUT, POLLRDHUP, POLLERR, POLLHUP, as they stand. */
 unsigned kernel_ready(const struct descriptor *d);
 /* Whether a poller tells of it although nothing is ready, and whether it tells of something later. */
 bool kernel_may_be_spurious(const struct descriptor *d);
 bool kernel_is_late(void);
 /* Whether this call fails, for no reason of its own: errno is one of the list, which ends with 0. */
 bool kernel_fault(const int *errors);
+/* What a read of that stream takes, 0 at its end, or a negative errno; what a write of it leaves there, or -1 with errno. */
+ptrdiff_t kernel_recv(const struct descriptor *d, void *to, size_t len);
+ssize_t kernel_send(const struct descriptor *d, const void *from, size_t len);
 /* Room for what side `side` writes. */
 size_t kernel_room(int pipe, int side);
 /* Whether a send of that side fails: errno, 0 if not. */
@@ -119,6 +136,12 @@ void kernel_append(int pipe, int side, const void *bytes, size_t len);
 /* Whether a descriptor is in that poller; the first number that was never used. */
 bool kernel_in(int fd, int poller);
 int kernel_fd_end(void);
+/* io_uring: its calls, its maps, the close of its descriptor; whether a request of it holds a descriptor. */
+long kernel_uring(long number, va_list more);
+void *kernel_uring_map(int fd, size_t size, off_t offset);
+void kernel_uring_closed(int fd);
+bool kernel_uring_holds(int fd);
+void kernel_uring_reset(void);
 /* Bytes that the core has mapped. */
 size_t kernel_mapped(void);
 

@@ -1,6 +1,8 @@
 /* The fake kernel: what is done with a stream or a file that is there. */
 #include "kernel.h"
 
+#include "io/uring_abi.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/magic.h>
@@ -27,33 +29,40 @@ static ssize_t failed(int error)
     return -1;
 }
 
-WRAP(ssize_t, recv, int fd, void *to, size_t len, int flags)
+ptrdiff_t kernel_recv(const struct descriptor *d, void *to, size_t len)
 {
-    static const int errors[] = {EINTR, EINTR, EAGAIN, ENOBUFS, 0};
-    struct descriptor *d = kernel_fd(fd, FD_STREAM, "recv");
     struct half *in = &pipes[d->object].half[1 - d->side];
-    size_t n;
+    size_t n = wawo_min_size(len, in->arrived - in->read);
     int error;
 
-    (void)flags;
-    fiber_preempt();
-    n = wawo_min_size(len, in->arrived - in->read);
     SIM_CHECK(len > 0);
-    if (kernel_fault(errors))
-        return -1;
     if (n > 0 && sim_chance(sim_faults))
         n = sim_size(n);
-    sim_log("recv", fd, (int64_t)len, (int64_t)n);
     if (n > 0) {
         memcpy(to, in->bytes + in->read, n);
         in->read += n;
-        return (ssize_t)n;
+        return (ptrdiff_t)n;
     }
     error = pipes[d->object].side[d->side].error;
     pipes[d->object].side[d->side].error = 0;
     if (error != 0)
-        return failed(error);
-    return in->fin_arrived || pipes[d->object].side[d->side].reset ? 0 : failed(EAGAIN);
+        return -error;
+    return in->fin_arrived || pipes[d->object].side[d->side].reset ? 0 : -EAGAIN;
+}
+
+WRAP(ssize_t, recv, int fd, void *to, size_t len, int flags)
+{
+    static const int errors[] = {EINTR, EINTR, EAGAIN, ENOBUFS, 0};
+    struct descriptor *d = kernel_fd(fd, FD_STREAM, "recv");
+    ptrdiff_t n;
+
+    (void)flags;
+    fiber_preempt();
+    if (kernel_fault(errors))
+        return -1;
+    n = kernel_recv(d, to, len);
+    sim_log("recv", fd, (int64_t)len, n);
+    return n < 0 ? failed((int)-n) : n;
 }
 
 /* How much a send may take now: -1 with errno, or a count. */
@@ -77,15 +86,21 @@ static ssize_t send_room(const struct descriptor *d, size_t len)
     return (ssize_t)(sim_chance(sim_faults) ? sim_size(len) : len);
 }
 
+ssize_t kernel_send(const struct descriptor *d, const void *from, size_t len)
+{
+    ssize_t n = len > 0 ? send_room(d, len) : 0;
+
+    if (n > 0)
+        kernel_append(d->object, d->side, from, (size_t)n);
+    return n;
+}
+
 WRAP(ssize_t, send, int fd, const void *from, size_t len, int flags)
 {
-    struct descriptor *d = kernel_fd(fd, FD_STREAM, "send");
-    ssize_t n = len > 0 ? send_room(d, len) : 0;
+    ssize_t n = kernel_send(kernel_fd(fd, FD_STREAM, "send"), from, len);
 
     SIM_CHECK(flags & MSG_NOSIGNAL);
     sim_log("send", fd, (int64_t)len, n);
-    if (n > 0)
-        kernel_append(d->object, d->side, from, (size_t)n);
     return n;
 }
 
@@ -188,14 +203,20 @@ WRAP(ssize_t, pread, int fd, void *to, size_t len, off_t offset)
     return file_read(f, to, (uint64_t)offset, len);
 }
 
-/* Of the bare calls, those that ask what is in memory. There are kernels without the one, and file systems without the
+/* Of the bare calls io_uring's, and those that ask what is in memory. There are kernels without the one, and file systems without the
  * other: the file says which. */
 WRAP(long, syscall, long number, ...)
 {
     va_list more;
+    long n;
     int fd;
 
     va_start(more, number);
+    if (number >= URING_SYS_SETUP && number <= URING_SYS_REGISTER) {
+        n = kernel_uring(number, more);
+        va_end(more);
+        return n;
+    }
     fd = va_arg(more, int);
     va_end(more);
     if (number != SYS_preadv2 || kernel_fd(fd, FD_FILE, "preadv2")->object == 2)
@@ -228,7 +249,15 @@ WRAP(ssize_t, readahead, int fd, off64_t offset, size_t len)
 
 WRAP(int, open, const char *path, int flags, ...)
 {
+    int fd;
+
     (void)flags;
+    if (strcmp(path, "/proc/sys/kernel/io_uring_disabled") == 0) {
+        fd = kernel_open(FD_SYSCTL, 0, 0, true);
+        if (fd >= 0)
+            kernel_fd(fd, FD_SYSCTL, "open")->value = sim_below(3);
+        return fd;
+    }
     SIM_CHECK(strcmp(path, "/dev/null") == 0);
     return kernel_open(FD_NOWHERE, 0, 0, true);
 }

@@ -43,11 +43,15 @@ WRAP(ssize_t, write, int fd, const void *bytes, size_t len)
 WRAP(ssize_t, read, int fd, void *bytes, size_t len)
 {
     static const int errors[] = {EINTR, 0};
-    struct descriptor *d = kernel_fd(fd, FD_EVENT, "read");
+    struct descriptor *d = kernel_fd(fd, FD_FREE, "read");
 
-    SIM_CHECK(len >= sizeof(uint64_t));
     if (kernel_fault(errors))
         return -1;
+    if (d->kind == FD_SYSCTL) {
+        *(char *)bytes = (char)('0' + d->value);
+        return 1;
+    }
+    SIM_CHECK(d->kind == FD_EVENT && len >= sizeof(uint64_t));
     if (d->value == 0) {
         errno = EAGAIN;
         return -1;
@@ -188,7 +192,9 @@ WRAP(int, poll, struct pollfd *fds, nfds_t count, int timeout_ms)
         return -1;
     for (i = 0; i < count; i++) {
         fds[i].revents = poll_bits(&fds[i]);
-        if (sim_faults > 0 && fds[i].revents == 0 && kernel_may_be_spurious(kernel_fd(fds[i].fd, FD_FREE, "poll")))
+        if (fds[i].events == POLLRDHUP) /* an end has come, or has not */
+            ;
+        else if (sim_faults > 0 && fds[i].revents == 0 && kernel_may_be_spurious(kernel_fd(fds[i].fd, FD_FREE, "poll")))
             fds[i].revents = fds[i].events;
         else if (sim_faults > 0 && kernel_is_late())
             fds[i].revents = 0;

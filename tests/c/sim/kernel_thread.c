@@ -225,7 +225,7 @@ size_t kernel_mapped(void)
 
 WRAP(void *, mmap, void *at, size_t size, int protection, int flags, int fd, off_t offset)
 {
-    void *p = __real_mmap(at, size, protection, flags, fd, offset);
+    void *p = fd >= 0 ? kernel_uring_map(fd, size, offset) : __real_mmap(at, size, protection, flags, fd, offset);
 
     mapped += p != MAP_FAILED ? size : 0;
     return p;

@@ -66,10 +66,11 @@ static void party_start(enum wawo_role role)
     }
 }
 
-bool program_start(void)
+bool program_start(const char *backend)
 {
     unsigned i, n = 1 + sim_below(PARTIES);
-    static const char *const pollers[] = {"epoll", "kqueue", "poll", "epoll", "kqueue"};
+    static const char *const backends[] = {"epoll", "kqueue", "poll", "epoll", "kqueue", "uring", "uring"};
+    const char *chosen;
     int err;
 
     app.loops = 1 + sim_below(LOOPS);
@@ -80,7 +81,8 @@ bool program_start(void)
         script_choose(&app.framing);
     while (app.heavy && app.framing.max_size != 0 && app.framing.max_size < 20000);
     sink_open(&app.sink);
-    app.threads = wawo_engine_new(app.loops, pollers[sim_below(5)],
+    chosen = backends[sim_below(sizeof backends / sizeof *backends)];
+    app.threads = wawo_engine_new(app.loops, backend != NULL ? backend : chosen,
                                   app.heavy || sim_chance(300) ? 1 << 16 : sim_size(1 << 24), &app.sink, NULL, &err);
     if (app.threads == NULL) {
         SIM_CHECK(err < 0 && (app.starving || sim_faults > 0));
@@ -202,6 +204,7 @@ static void disconnect(struct party *p)
     int64_t period = (int64_t)sim_size(500) * WAWO_MSEC;
     unsigned i;
 
+    sim_log("disconnect", period, 0, 0);
     (void)wawo_endpoint_disconnect(p->endpoint, period, sim_chance(500));
     for (i = 0; i < app.actor_count; i++)
         if (app.actors[i].party == p)
@@ -316,6 +319,9 @@ void program_check_idle(void)
             SIM_FAIL("connection %llx (state %d, pauses %x, orders %x, %zu pending) left %zu bytes unread",
                      (unsigned long long)a->id, a->share->conn->state, a->share->conn->pauses,
                      a->share->conn->sock.orders, wawo_share_pending(a->share), in->arrived - in->read);
+        if (in->fin_arrived && in->read == in->arrived && a->share->conn->pauses == 0)
+            SIM_FAIL("connection %llx (state %d) was not told of its end", (unsigned long long)a->id,
+                     a->share->conn->state);
         if (wawo_share_pending(a->share) > 0 && kernel_room(a->pipe, a->side) > 0)
             SIM_FAIL("connection %llu has %zu bytes pending, and there is room", (unsigned long long)a->id,
                      wawo_share_pending(a->share));

@@ -30,6 +30,10 @@ enum { PARTIES = 3, ACTORS = 256, LOOPS = 3, KEPT = 12 };
     X(STARVED, "times the pool was at its limit")                                                                      \
     X(ACCEPT_PAUSED, "times accepting paused")                                                                         \
     X(PROXY, "connections with a bad PROXY header")                                                                    \
+    X(RING_FULL, "times a ring had no room for a request")                                                             \
+    X(LOST_END, "ends that a standing request did not tell of")                                                        \
+    X(OVERFLOW, "answers that a ring had no room for")                                                                 \
+    X(CANCELLED, "requests of a ring that were ended")                                                                 \
     X(NO_MEMORY, "allocations that failed on purpose")
 enum seen {
 #define X(name, text) SEEN_##name,
@@ -88,8 +92,8 @@ struct program {
 
 extern struct program app;
 
-/* Chooses all there is to choose, and starts; false: the engine did not start. */
-bool program_start(void);
+/* Chooses all there is to choose, but for a backend that is given, and starts; false: the engine did not start. */
+bool program_start(const char *backend);
 /* The application's thread does something. */
 void program_act(void);
 /* Dials, on any thread. */

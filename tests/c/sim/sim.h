@@ -62,6 +62,8 @@ void fiber_preempt(void);
 /* From here on not, so that what is logged of a call is in the order of what it did. */
 void fiber_undivided(bool on);
 bool fiber_ended(const struct fiber *f);
+/* The one that runs, NULL: the application's thread. */
+const struct fiber *fiber_current(void);
 /* The index of the loop that runs, -1 for none. */
 int fiber_loop(void);
 /* Runs one that can go on; false: none can. */
