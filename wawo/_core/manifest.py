@@ -10,6 +10,7 @@ BASE = (
     "base/mpsc.c",
     "base/alloc.c",
     "base/histogram.c",
+    "base/os_addr.c",
 )
 
 MEM = (

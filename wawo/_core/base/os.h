@@ -1,6 +1,7 @@
 /* F0 os: everything wawo asks of the operating system except waiting for events, which the backends do.
- * One implementation file for each family of systems (os_posix.c, os_win.c). Results: 0 or a count, or a negative
- * WAWO_E…, which is minus the errno value. EINTR never leaves this floor. Any thread unless said otherwise. */
+ * One implementation file for each family of systems (os_posix.c, os_win.c), and one of addresses for all (os_addr.c).
+ * Results: 0 or a count, or a negative WAWO_E…, which is minus the errno value. EINTR never leaves this floor. Any thread
+ * unless said otherwise. */
 #ifndef WAWO_BASE_OS_H
 #define WAWO_BASE_OS_H
 

@@ -4,21 +4,14 @@
 #include "alloc.h"
 #include "err.h"
 #include "os.h"
+#include "os_sockaddr.h"
 
-#include <arpa/inet.h>
 #include <dlfcn.h>
 #include <fcntl.h>
-#include <net/if.h>
-#include <netdb.h>
-#include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
-#include <sys/socket.h>
 #include <sys/uio.h>
-#include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -56,187 +49,10 @@
 #ifndef MAP_NORESERVE /* where memory is never reserved */
 #define MAP_NORESERVE 0
 #endif
-#ifndef EAI_ADDRFAMILY
-#define EAI_ADDRFAMILY EAI_NONAME
-#endif
 
 _Static_assert(sizeof(struct wawo_iov) == sizeof(struct iovec), "wawo_iov is passed as iovec");
 _Static_assert(offsetof(struct wawo_iov, len) == offsetof(struct iovec, iov_len), "wawo_iov is passed as iovec");
 _Static_assert(WAWO_UNIX_MAX < sizeof(((struct sockaddr_un *)0)->sun_path), "a path ends with a NUL");
-
-union any_addr {
-    struct sockaddr sa;
-    struct sockaddr_in in;
-    struct sockaddr_in6 in6;
-    struct sockaddr_un un;
-};
-
-/* ---- addresses ---- */
-
-static void addr_from_os(struct wawo_addr *a, const union any_addr *u)
-{
-    memset(a, 0, sizeof *a);
-    switch (u->sa.sa_family) {
-    case AF_INET:
-        a->family = WAWO_AF_INET;
-        a->port = ntohs(u->in.sin_port);
-        memcpy(a->ip, &u->in.sin_addr, 4);
-        break;
-    case AF_INET6:
-        a->port = ntohs(u->in6.sin6_port);
-        if (IN6_IS_ADDR_V4MAPPED(&u->in6.sin6_addr)) { /* a dual-stack listener shows IPv4 peers as IPv4 */
-            a->family = WAWO_AF_INET;
-            memcpy(a->ip, u->in6.sin6_addr.s6_addr + 12, 4);
-            break;
-        }
-        a->family = WAWO_AF_INET6;
-        memcpy(a->ip, &u->in6.sin6_addr, 16);
-        a->scope = u->in6.sin6_scope_id;
-        break;
-    case AF_UNIX:
-        a->family = WAWO_AF_UNIX;
-        break;
-    default:
-        break;
-    }
-}
-
-static socklen_t addr_to_os(const struct wawo_addr *a, union any_addr *u)
-{
-    size_t len;
-
-    memset(u, 0, sizeof *u);
-    if (a->family == WAWO_AF_UNIX) {
-        len = strlen(a->path);
-        u->un.sun_family = AF_UNIX;
-        memcpy(u->un.sun_path, a->path, len);
-        if (a->path[0] == '@') /* an abstract name begins with a NUL and ends where the address does */
-            u->un.sun_path[0] = '\0';
-        else
-            len++;
-        return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len);
-    }
-    if (a->family == WAWO_AF_INET) {
-        u->in.sin_family = AF_INET;
-        u->in.sin_port = htons(a->port);
-        memcpy(&u->in.sin_addr, a->ip, 4);
-        return sizeof u->in;
-    }
-    u->in6.sin6_family = AF_INET6;
-    u->in6.sin6_port = htons(a->port);
-    memcpy(&u->in6.sin6_addr, a->ip, 16);
-    u->in6.sin6_scope_id = a->scope;
-    return sizeof u->in6;
-}
-
-static int parse_unix(struct wawo_addr *a, const char *path)
-{
-    size_t len = strlen(path), most = path[0] == '@' ? WAWO_UNIX_MAX + 1 : WAWO_UNIX_MAX;
-
-#if !defined(__linux__)
-    if (path[0] == '@')
-        return WAWO_ENOTSUP;
-#endif
-    if (len > most)
-        return -ENAMETOOLONG;
-    if (len == 0)
-        return -ENOENT;
-    a->family = WAWO_AF_UNIX;
-    a->path = path;
-    return 0;
-}
-
-int wawo_addr_parse(struct wawo_addr *a, const char *host, uint16_t port)
-{
-    char bare[WAWO_ADDR_TEXT];
-    const char *zone = strchr(host, '%');
-    char *end;
-    size_t len = zone != NULL ? (size_t)(zone - host) : strlen(host);
-
-    memset(a, 0, sizeof *a);
-    if (strncmp(host, "unix:", 5) == 0)
-        return parse_unix(a, host + 5);
-    a->port = port;
-    if (len >= sizeof bare)
-        return WAWO_EINVAL;
-    memcpy(bare, host, len);
-    bare[len] = '\0';
-    if (zone == NULL && inet_pton(AF_INET, bare, a->ip) == 1) {
-        a->family = WAWO_AF_INET;
-        return 0;
-    }
-    if (inet_pton(AF_INET6, bare, a->ip) != 1)
-        return WAWO_EINVAL;
-    if (zone != NULL) {
-        a->scope = if_nametoindex(zone + 1);
-        if (a->scope == 0) { /* no interface of that name: a number, or nonsense */
-            a->scope = (uint32_t)strtoul(zone + 1, &end, 10);
-            if (zone[1] < '0' || zone[1] > '9' || *end != '\0')
-                return WAWO_EINVAL;
-        }
-    }
-    a->family = WAWO_AF_INET6;
-    return 0;
-}
-
-void wawo_addr_text(const struct wawo_addr *a, char text[WAWO_ADDR_TEXT])
-{
-    char zone[IF_NAMESIZE];
-    size_t len;
-
-    text[0] = '\0';
-    if (a->family == WAWO_AF_UNIX && a->path != NULL)
-        snprintf(text, WAWO_ADDR_TEXT, "unix:%s", a->path);
-    else if (a->family == WAWO_AF_INET)
-        inet_ntop(AF_INET, a->ip, text, WAWO_ADDR_TEXT);
-    else if (a->family == WAWO_AF_INET6)
-        inet_ntop(AF_INET6, a->ip, text, WAWO_ADDR_TEXT);
-    if (a->scope != 0) {
-        len = strlen(text);
-        if (if_indextoname(a->scope, zone) != NULL)
-            snprintf(text + len, WAWO_ADDR_TEXT - len, "%%%s", zone);
-        else
-            snprintf(text + len, WAWO_ADDR_TEXT - len, "%%%u", (unsigned)a->scope);
-    }
-}
-
-bool wawo_addr_equal(const struct wawo_addr *a, const struct wawo_addr *b)
-{
-    return a->family == b->family && a->port == b->port && a->scope == b->scope && memcmp(a->ip, b->ip, 16) == 0;
-}
-
-int wawo_os_resolve(const char *host, uint16_t port, struct wawo_addr **list, int *gai)
-{
-    struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_ADDRCONFIG};
-    struct addrinfo *found = NULL, *i;
-    union any_addr u;
-    int n = 0, count = 0;
-
-    *list = NULL;
-    *gai = getaddrinfo(host, NULL, &hints, &found);
-    if (*gai == EAI_NONAME || *gai == EAI_ADDRFAMILY) { /* a host with loopback only has no "configured" family */
-        hints.ai_flags = 0;
-        *gai = getaddrinfo(host, NULL, &hints, &found);
-    }
-    if (*gai != 0)
-        return 0;
-    for (i = found; i != NULL; i = i->ai_next)
-        n++;
-    *list = wawo_alloc((size_t)n * sizeof **list);
-    if (*list == NULL) {
-        freeaddrinfo(found);
-        return WAWO_ENOMEM;
-    }
-    for (i = found; i != NULL; i = i->ai_next) {
-        if (i->ai_addrlen > sizeof u || (i->ai_family != AF_INET && i->ai_family != AF_INET6))
-            continue;
-        memcpy(&u, i->ai_addr, i->ai_addrlen);
-        addr_from_os(&(*list)[count], &u);
-        (*list)[count++].port = port;
-    }
-    freeaddrinfo(found);
-    return count;
-}
 
 /* ---- sockets ---- */
 
@@ -271,8 +87,8 @@ int wawo_os_socket(int family)
 
 int wawo_os_bind(int fd, const struct wawo_addr *a)
 {
-    union any_addr u;
-    socklen_t len = addr_to_os(a, &u);
+    union wawo_sockaddr u;
+    socklen_t len = wawo_os_sockaddr(a, &u);
 
     return bind(fd, &u.sa, len) == 0 ? 0 : -errno;
 }
@@ -290,7 +106,7 @@ int wawo_os_bind_source(int fd, const struct wawo_addr *a)
 
 int wawo_os_accept(int fd, struct wawo_addr *peer)
 {
-    union any_addr u = {.un.sun_family = AF_UNSPEC};
+    union wawo_sockaddr u = {.sa.sa_family = AF_UNSPEC};
     socklen_t len;
     int got;
 
@@ -304,7 +120,7 @@ int wawo_os_accept(int fd, struct wawo_addr *peer)
     } while (got < 0 && errno == EINTR);
     if (got < 0)
         return errno == EWOULDBLOCK ? WAWO_AGAIN : -errno;
-    addr_from_os(peer, &u);
+    wawo_os_address(peer, &u.sa, len);
 #if defined(__APPLE__)
     return settle(got);
 #else
@@ -314,8 +130,8 @@ int wawo_os_accept(int fd, struct wawo_addr *peer)
 
 int wawo_os_connect(int fd, const struct wawo_addr *a)
 {
-    union any_addr u;
-    socklen_t len = addr_to_os(a, &u);
+    union wawo_sockaddr u;
+    socklen_t len = wawo_os_sockaddr(a, &u);
 
     if (connect(fd, &u.sa, len) == 0)
         return 0;
@@ -431,30 +247,30 @@ void wawo_os_close(int fd)
 
 int wawo_os_local_addr(int fd, struct wawo_addr *a)
 {
-    union any_addr u = {.un.sun_family = AF_UNSPEC};
+    union wawo_sockaddr u = {.sa.sa_family = AF_UNSPEC};
     socklen_t len = sizeof u;
 
     if (getsockname(fd, &u.sa, &len) != 0)
         return -errno;
-    addr_from_os(a, &u);
+    wawo_os_address(a, &u.sa, len);
     return 0;
 }
 
 int wawo_os_peer_addr(int fd, struct wawo_addr *a)
 {
-    union any_addr u = {.un.sun_family = AF_UNSPEC};
+    union wawo_sockaddr u = {.sa.sa_family = AF_UNSPEC};
     socklen_t len = sizeof u;
 
     if (getpeername(fd, &u.sa, &len) != 0)
         return -errno;
-    addr_from_os(a, &u);
+    wawo_os_address(a, &u.sa, len);
     return 0;
 }
 
 int wawo_os_unix_path(int fd, bool peer, char path[WAWO_UNIX_TEXT])
 {
     const size_t offset = offsetof(struct sockaddr_un, sun_path);
-    union any_addr u = {.un.sun_family = AF_UNSPEC};
+    union wawo_sockaddr u = {.sa.sa_family = AF_UNSPEC};
     socklen_t len = sizeof u;
 
     memset(path, 0, WAWO_UNIX_TEXT);

@@ -1,4 +1,4 @@
-/* F0 os for Windows: addresses and sockets. What is no socket stands in os_win_base.c.
+/* F0 os for Windows: sockets. What is none stands in os_win_base.c.
  *
  * Facts
  * - A socket is overlapped unless it is asked for otherwise, and calls without an OVERLAPPED obey FIONBIO all the same:
@@ -7,12 +7,8 @@
  *   of the peer. */
 #include "os_win.h"
 
-#include "alloc.h"
 #include "os.h"
-
-#include <iphlpapi.h>
-#include <stdio.h>
-#include <stdlib.h>
+#include "os_sockaddr.h"
 
 #ifndef SO_REUSE_UNICASTPORT
 #define SO_REUSE_UNICASTPORT 0x3007
@@ -22,12 +18,6 @@
 #endif
 
 enum { SEND_MOST = 1 << 30 }; /* of one call: its lengths are 32 bits */
-
-union any_addr {
-    struct sockaddr sa;
-    struct sockaddr_in in;
-    struct sockaddr_in6 in6;
-};
 
 /* ---- the library and its errors ---- */
 
@@ -108,160 +98,6 @@ static int last_code(void)
     return wawo_os_code((DWORD)WSAGetLastError());
 }
 
-/* ---- addresses ---- */
-
-static void addr_from_os(struct wawo_addr *a, const union any_addr *u)
-{
-    memset(a, 0, sizeof *a);
-    if (u->sa.sa_family == AF_INET) {
-        a->family = WAWO_AF_INET;
-        a->port = ntohs(u->in.sin_port);
-        memcpy(a->ip, &u->in.sin_addr, 4);
-    } else if (u->sa.sa_family == AF_INET6) {
-        a->port = ntohs(u->in6.sin6_port);
-        if (IN6_IS_ADDR_V4MAPPED(&u->in6.sin6_addr)) { /* a dual-stack listener shows IPv4 peers as IPv4 */
-            a->family = WAWO_AF_INET;
-            memcpy(a->ip, (const char *)&u->in6.sin6_addr + 12, 4);
-            return;
-        }
-        a->family = WAWO_AF_INET6;
-        memcpy(a->ip, &u->in6.sin6_addr, 16);
-        a->scope = u->in6.sin6_scope_id;
-    }
-}
-
-int wawo_os_sockaddr(const struct wawo_addr *a, struct sockaddr_storage *out)
-{
-    union any_addr u;
-
-    memset(&u, 0, sizeof u);
-    if (a->family == WAWO_AF_INET) {
-        u.in.sin_family = AF_INET;
-        u.in.sin_port = htons(a->port);
-        memcpy(&u.in.sin_addr, a->ip, 4);
-    } else if (a->family == WAWO_AF_INET6) {
-        u.in6.sin6_family = AF_INET6;
-        u.in6.sin6_port = htons(a->port);
-        memcpy(&u.in6.sin6_addr, a->ip, 16);
-        u.in6.sin6_scope_id = a->scope;
-    } else {
-        return 0;
-    }
-    memcpy(out, &u, sizeof u);
-    return a->family == WAWO_AF_INET ? (int)sizeof u.in : (int)sizeof u.in6;
-}
-
-void wawo_os_address(struct wawo_addr *a, const struct sockaddr *sa, int len)
-{
-    union any_addr u;
-
-    memset(&u, 0, sizeof u);
-    if (len >= (int)sizeof(struct sockaddr_in))
-        memcpy(&u, sa, wawo_min_size((size_t)len, sizeof u));
-    addr_from_os(a, &u);
-}
-
-/* Read and written like elsewhere: that there are none is said when one is made. */
-static int parse_unix(struct wawo_addr *a, const char *path)
-{
-    size_t len = strlen(path), most = path[0] == '@' ? WAWO_UNIX_MAX + 1 : WAWO_UNIX_MAX;
-
-    if (len > most)
-        return -ENAMETOOLONG;
-    if (len == 0)
-        return -ENOENT;
-    a->family = WAWO_AF_UNIX;
-    a->path = path;
-    return 0;
-}
-
-int wawo_addr_parse(struct wawo_addr *a, const char *host, uint16_t port)
-{
-    char bare[WAWO_ADDR_TEXT];
-    const char *zone = strchr(host, '%');
-    char *end;
-    size_t len = zone != NULL ? (size_t)(zone - host) : strlen(host);
-
-    memset(a, 0, sizeof *a);
-    if (strncmp(host, "unix:", 5) == 0)
-        return parse_unix(a, host + 5);
-    a->port = port;
-    if (len >= sizeof bare)
-        return WAWO_EINVAL;
-    memcpy(bare, host, len);
-    bare[len] = '\0';
-    if (zone == NULL && inet_pton(AF_INET, bare, a->ip) == 1) {
-        a->family = WAWO_AF_INET;
-        return 0;
-    }
-    if (inet_pton(AF_INET6, bare, a->ip) != 1)
-        return WAWO_EINVAL;
-    if (zone != NULL) {
-        a->scope = if_nametoindex(zone + 1);
-        if (a->scope == 0) { /* no interface of that name: a number, or nonsense */
-            a->scope = (uint32_t)strtoul(zone + 1, &end, 10);
-            if (zone[1] < '0' || zone[1] > '9' || *end != '\0')
-                return WAWO_EINVAL;
-        }
-    }
-    a->family = WAWO_AF_INET6;
-    return 0;
-}
-
-void wawo_addr_text(const struct wawo_addr *a, char text[WAWO_ADDR_TEXT])
-{
-    size_t len;
-
-    text[0] = '\0';
-    if (a->family == WAWO_AF_UNIX && a->path != NULL)
-        (void)snprintf(text, WAWO_ADDR_TEXT, "unix:%s", a->path);
-    else if (a->family == WAWO_AF_INET)
-        (void)inet_ntop(AF_INET, a->ip, text, WAWO_ADDR_TEXT);
-    else if (a->family == WAWO_AF_INET6)
-        (void)inet_ntop(AF_INET6, a->ip, text, WAWO_ADDR_TEXT);
-    if (a->scope != 0) { /* as a number: the names of its interfaces are long, and nobody writes them */
-        len = strlen(text);
-        (void)snprintf(text + len, WAWO_ADDR_TEXT - len, "%%%u", (unsigned)a->scope);
-    }
-}
-
-bool wawo_addr_equal(const struct wawo_addr *a, const struct wawo_addr *b)
-{
-    return a->family == b->family && a->port == b->port && a->scope == b->scope && memcmp(a->ip, b->ip, 16) == 0;
-}
-
-int wawo_os_resolve(const char *host, uint16_t port, struct wawo_addr **list, int *gai)
-{
-    struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_ADDRCONFIG};
-    struct addrinfo *found = NULL, *i;
-    int n = 0, count = 0;
-
-    *list = NULL;
-    (void)wawo_os_start();
-    *gai = getaddrinfo(host, NULL, &hints, &found);
-    if (*gai == EAI_NONAME || *gai == EAI_NODATA) { /* a host with loopback only has no "configured" family */
-        hints.ai_flags = 0;
-        *gai = getaddrinfo(host, NULL, &hints, &found);
-    }
-    if (*gai != 0)
-        return 0;
-    for (i = found; i != NULL; i = i->ai_next)
-        n++;
-    *list = wawo_alloc((size_t)n * sizeof **list);
-    if (*list == NULL) {
-        freeaddrinfo(found);
-        return WAWO_ENOMEM;
-    }
-    for (i = found; i != NULL; i = i->ai_next) {
-        if (i->ai_family != AF_INET && i->ai_family != AF_INET6)
-            continue;
-        wawo_os_address(&(*list)[count], i->ai_addr, (int)i->ai_addrlen);
-        (*list)[count++].port = port;
-    }
-    freeaddrinfo(found);
-    return count;
-}
-
 /* ---- sockets ---- */
 
 static int unblock(SOCKET s)
@@ -301,12 +137,12 @@ int wawo_os_socket(int family)
 
 int wawo_os_bind(int fd, const struct wawo_addr *a)
 {
-    struct sockaddr_storage u;
+    union wawo_sockaddr u;
     int len = wawo_os_sockaddr(a, &u);
 
     if (len == 0)
         return WAWO_ENOTSUP;
-    return bind(wawo_os_handle(fd), (struct sockaddr *)&u, len) == 0 ? 0 : last_code();
+    return bind(wawo_os_handle(fd), &u.sa, len) == 0 ? 0 : last_code();
 }
 
 int wawo_os_bind_source(int fd, const struct wawo_addr *a)
@@ -320,24 +156,24 @@ int wawo_os_bind_source(int fd, const struct wawo_addr *a)
 
 int wawo_os_accept(int fd, struct wawo_addr *peer)
 {
-    union any_addr u = {.sa.sa_family = AF_UNSPEC};
+    union wawo_sockaddr u = {.sa.sa_family = AF_UNSPEC};
     int len = sizeof u;
     SOCKET got = accept(wawo_os_handle(fd), &u.sa, &len);
 
     if (got == INVALID_SOCKET)
         return WSAGetLastError() == WSAECONNABORTED ? -ECONNABORTED : last_code();
-    addr_from_os(peer, &u);
+    wawo_os_address(peer, &u.sa, len);
     return own(got);
 }
 
 int wawo_os_connect(int fd, const struct wawo_addr *a)
 {
-    struct sockaddr_storage u;
+    union wawo_sockaddr u;
     int len = wawo_os_sockaddr(a, &u);
 
     if (len == 0)
         return WAWO_ENOTSUP;
-    return connect(wawo_os_handle(fd), (struct sockaddr *)&u, len) == 0 ? 0 : last_code();
+    return connect(wawo_os_handle(fd), &u.sa, len) == 0 ? 0 : last_code();
 }
 
 int wawo_os_socket_error(int fd)
@@ -414,23 +250,23 @@ void wawo_os_close(int fd)
 
 int wawo_os_local_addr(int fd, struct wawo_addr *a)
 {
-    union any_addr u = {.sa.sa_family = AF_UNSPEC};
+    union wawo_sockaddr u = {.sa.sa_family = AF_UNSPEC};
     int len = sizeof u;
 
     if (getsockname(wawo_os_handle(fd), &u.sa, &len) != 0)
         return last_code();
-    addr_from_os(a, &u);
+    wawo_os_address(a, &u.sa, len);
     return 0;
 }
 
 int wawo_os_peer_addr(int fd, struct wawo_addr *a)
 {
-    union any_addr u = {.sa.sa_family = AF_UNSPEC};
+    union wawo_sockaddr u = {.sa.sa_family = AF_UNSPEC};
     int len = sizeof u;
 
     if (getpeername(wawo_os_handle(fd), &u.sa, &len) != 0)
         return last_code();
-    addr_from_os(a, &u);
+    wawo_os_address(a, &u.sa, len);
     return 0;
 }
 

@@ -28,10 +28,6 @@ static inline int wawo_os_fd(SOCKET s)
 int wawo_os_start(void);
 /* The result for an error of Winsock, or of Windows on a socket: what a POSIX system says to the same thing. */
 int wawo_os_code(DWORD error);
-struct wawo_addr;
-/* Fills in an address and returns its length; 0 for a family that is not here. */
-int wawo_os_sockaddr(const struct wawo_addr *a, struct sockaddr_storage *out);
-void wawo_os_address(struct wawo_addr *a, const struct sockaddr *sa, int len);
 /* The handle of a file's descriptor. */
 HANDLE wawo_os_file_handle(int fd);
 

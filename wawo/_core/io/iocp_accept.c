@@ -12,6 +12,7 @@
 
 #include "../base/alloc.h"
 #include "../base/check.h"
+#include "../base/os_sockaddr.h"
 
 enum { ACCEPTS = 16 }; /* posted for one listener: more wait in its backlog */
 _Static_assert((int)ACCEPTS <= (int)WAWO_ACCEPT_BURST, "all of them may be answered in one wait, after a stop too");
@@ -140,7 +141,7 @@ int wawo_iocp_accepted(struct wawo_backend *b, struct wawo_sock *s, struct wawo_
 static int post_connect(struct wawo_backend *b, struct wawo_sock *s, const struct wawo_addr *to, OVERLAPPED *ov)
 {
     struct wawo_addr any = {.family = to->family}, bound;
-    struct sockaddr_storage u;
+    union wawo_sockaddr u;
     int len = wawo_os_sockaddr(to, &u), err = 0;
     DWORD error;
 
@@ -152,7 +153,7 @@ static int post_connect(struct wawo_backend *b, struct wawo_sock *s, const struc
         err = wawo_os_bind_source(s->fd, &any);
     if (err != 0 && err != WAWO_EINVAL) /* it is bound, to a port that is chosen later */
         return err;
-    if (b->calls.connect(wawo_os_handle(s->fd), (struct sockaddr *)&u, len, NULL, 0, NULL, ov))
+    if (b->calls.connect(wawo_os_handle(s->fd), &u.sa, len, NULL, 0, NULL, ov))
         return 0;
     error = (DWORD)WSAGetLastError();
     return error == WSA_IO_PENDING ? 0 : wawo_os_code(error);
