@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import select
 import socket
 import ssl
 from collections.abc import Iterator
@@ -112,6 +113,31 @@ def read_plain(sock: ssl.SSLSocket, size: int) -> bytes:
             break
         data += piece
     return bytes(data)
+
+
+def push(sock: ssl.SSLSocket, data: memoryview) -> memoryview:
+    """Send what the system takes now, on a socket that does not block; what is left."""
+    with contextlib.suppress(ssl.SSLWantWriteError, ssl.SSLWantReadError):
+        while data:
+            data = data[sock.send(data[: 1 << 16]) :]
+    return data
+
+
+def exchange(sock: ssl.SSLSocket, data: memoryview, size: int) -> bytes:
+    """Send all this and read so many bytes, both at once and in one thread: two may not use one SSLSocket."""
+    sock.setblocking(False)
+    got = bytearray()
+    while data or len(got) < size:
+        data, before = push(sock, data), len(got)
+        with contextlib.suppress(ssl.SSLWantReadError):
+            while piece := sock.recv(1 << 20):
+                got += piece
+            raise ConnectionError(f"it ended after {len(got)} bytes")
+        if len(got) == before:
+            ready = select.select([sock], [sock] if data else [], [], DEADLINE_S)
+            assert ready[0] or ready[1], (len(data), len(got))
+    sock.settimeout(DEADLINE_S)
+    return bytes(got)
 
 
 def read_to_end(sock: ssl.SSLSocket) -> bytes:

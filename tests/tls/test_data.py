@@ -12,7 +12,20 @@ from pathlib import Path
 import pytest
 from framings import CASES, Case
 from peers import DEADLINE_S, Log, dial, echo, eventually, gone, pattern
-from secure import agency, client_context, finish, pin, read_plain, read_to_end, secured, server_context, shake, wrap
+from secure import (
+    agency,
+    client_context,
+    exchange,
+    finish,
+    pin,
+    push,
+    read_plain,
+    read_to_end,
+    secured,
+    server_context,
+    shake,
+    wrap,
+)
 
 import wawo
 
@@ -212,16 +225,17 @@ def test_a_slow_reader_pauses_its_writer(backend: str) -> None:
     log = Log(OnReceive=echo)
     with secured(log, backend, high_water=200_000, low_water=50_000) as server:
         peer = wrap(dial(server, receive_buffer=8192))
+        peer.setblocking(False)
         data = pattern(20_000_000)
-        sender = threading.Thread(target=peer.sendall, args=(data,))
-        sender.start()
-        eventually(lambda: server.stats()["receive_pauses"] > 0)
+        left = [memoryview(data)]
+
+        def paused() -> bool:
+            left.append(push(peer, left.pop()))
+            return bool(server.stats()["receive_pauses"] > 0)
+
+        eventually(paused)
         assert log.conn().pending <= 2_000_000
-        got = bytearray()
-        while len(got) < len(data):
-            got += peer.recv(1 << 20)
-        sender.join(DEADLINE_S)
-        assert got == data
+        assert exchange(peer, left.pop(), len(data)) == data
         peer.close()
 
 

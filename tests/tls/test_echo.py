@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-import threading
 from typing import Any
 
 import pytest
@@ -14,6 +13,7 @@ from secure import (
     agency,
     client_context,
     door,
+    exchange,
     finish,
     pin,
     read_plain,
@@ -49,10 +49,7 @@ def test_megabytes_both_ways(backend: str, version: str) -> None:
     data = pattern(3_000_000)
     log = Log(OnReceive=echo)
     with secured(log, backend, pin(server_context(), version)) as server, shake(server) as peer:
-        sender = threading.Thread(target=peer.sendall, args=(data,))
-        sender.start()
-        assert read_plain(peer, len(data)) == data
-        sender.join(DEADLINE_S)
+        assert exchange(peer, memoryview(data), len(data)) == data
         finish(peer)
         log.until_count("OnClose")
     assert log.received() == data
