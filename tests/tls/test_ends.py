@@ -10,12 +10,15 @@ import socket
 import ssl
 import struct
 import subprocess
+import threading
+from pathlib import Path
 
 import pytest
-from peers import Log, dial, echo, eventually, gone, pattern, read_all, reset
+from peers import DEADLINE_S, Log, dial, echo, eventually, gone, pattern, read_all, reset
 from secure import (
     Frozen,
     agency,
+    client_context,
     door,
     pin,
     read_plain,
@@ -25,6 +28,7 @@ from secure import (
     shake,
     welcome,
 )
+from systems import NEEDS_UNIX
 
 import wawo
 
@@ -55,6 +59,20 @@ def test_the_peer_says_goodbye_first_and_gets_its_answer(backend: str) -> None:
     assert log.closes() == [CLEAN]
 
 
+def test_a_goodbye_of_one_that_has_yet_to_read(backend: str, version: str) -> None:
+    """More than is written at once: all of it goes out, and our goodbye behind it."""
+    data = pattern(5_000_000)
+    log = Log(OnReceive=lambda conn, asked: conn.send(data))
+    with secured(log, backend, pin(server_context(), version)) as server, dial(server) as sock:
+        peer = Frozen()
+        peer.shake(sock)
+        sock.sendall(peer.seal(b"go") + peer.goodbye())
+        sock.shutdown(socket.SHUT_WR)
+        assert peer.read_all(read_all(sock)) == data
+        log.until_count("OnClose")
+    assert log.closes() == [CLEAN]
+
+
 def test_a_fin_without_goodbye_is_a_truncation(backend: str, version: str) -> None:
     log = Log(OnReceive=echo)
     with secured(log, backend, pin(server_context(), version)) as server:
@@ -77,6 +95,36 @@ def test_a_truncation_is_told_to_agents_too(backend: str) -> None:
         log.until_count("OnClose")
     assert log.closes() == [BROKEN]
     assert isinstance(conn.error, ssl.SSLEOFError)
+
+
+@NEEDS_UNIX
+@pytest.mark.parametrize("shaken", [False, True])
+@pytest.mark.parametrize("last", [b"", b"\xff" * 64], ids=["cut", "garbage"])
+def test_a_reason_is_not_lost_to_an_answer_that_nobody_takes(
+    backend: str, tmp_path: Path, shaken: bool, last: bytes
+) -> None:
+    """On a unix socket the first write to one that has closed fails, be it an alert."""
+    held, go = threading.Event(), threading.Event()
+    name = "OnReceive" if shaken else "OnAccept"
+    log = Log(**{name: lambda *_: (held.set(), go.wait(DEADLINE_S))})
+    with wawo.TcpServer(log, backend=backend, tls=server_context()) as server:
+        server.start(f"unix:{tmp_path}/s")
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.settimeout(DEADLINE_S)
+            sock.connect(f"{tmp_path}/s")
+            if shaken:
+                peer = Frozen(pin(client_context(), "TLSv1.2"))  # nothing comes behind its handshake
+                peer.shake(sock)
+                sock.sendall(peer.seal(b"hello"))
+            assert held.wait(DEADLINE_S)
+            sock.sendall(last)
+        go.set()
+        log.until_count("OnClose")
+    operation = wawo.Operation.RECEIVE if shaken else wawo.Operation.ACCEPT
+    assert log.closes() == [(operation, errno.EPROTO)]
+    error = log.conn().error
+    assert isinstance(error, ssl.SSLError)
+    assert isinstance(error, ssl.SSLEOFError) == (not last)
 
 
 def test_whoever_wants_to_may_ignore_truncations(backend: str) -> None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING
 
-from . import system
+from . import secure, system
 from .files import File
 from .ring import Ring, Sink
 from .share import FULL, Parts, measure
 from .sock import SEND
-from .words import NAMES, ON_DRAIN, ON_SEND, OP_SEND, OPEN, PAUSE_WATER, RUNNING
+from .words import NAMES, ON_DRAIN, ON_SEND, OP_RECEIVE, OP_SEND, OPEN, PAUSE_WATER, RUNNING
 
 if TYPE_CHECKING:
     import socket
@@ -214,6 +214,14 @@ class Outlet:
                 link.loop.batch.append((ON_DRAIN, share, None))
             link.inlet.unpause(PAUSE_WATER)
 
+    def _failed(self, error: int) -> None:
+        """With a reset: what was accepted did not all go, so the peer must not see a clean end. That nobody took the
+        alert for what broke the stream is no reason of its own."""
+        link = self._link
+        if link.tls is not None and link.tls.error is not None and link.share.error == 0:
+            link.abort(secure.finish(link, OP_RECEIVE), errno.EPROTO)
+        link.abort(OP_SEND, error)
+
     def writable(self) -> None:
         """It was parked, and the kernel has room."""
         link, before = self._link, self.unsent
@@ -221,7 +229,7 @@ class Outlet:
             n = self._write()
         except OSError as error:
             link.order(0, SEND)
-            link.abort(OP_SEND, error.errno or errno.EIO)
+            self._failed(error.errno or errno.EIO)
             return
         if not self.stuck() or self.reading:
             link.order(0, SEND)
@@ -243,8 +251,7 @@ class Outlet:
             try:
                 n = self._write()
             except OSError as error:
-                # With a reset: what was accepted did not all go, so the peer must not see a clean end.
-                link.abort(OP_SEND, error.errno or errno.EIO)
+                self._failed(error.errno or errno.EIO)
                 return False
             if self.stuck() and not self.reading:
                 link.order(SEND, 0)

@@ -196,7 +196,8 @@ def finish(link: Link, operation: int) -> int:
     tls, share = link.tls, link.share
     assert tls is not None
     if tls.error is None:
-        tls.close()
+        if link.pending() == 0:  # else behind what waits
+            tls.close()
         return operation
     link.out.drop_unsealed()
     link.branch.stats["handshakes_failed"] += tls.shaking

@@ -86,6 +86,8 @@ class Tls:
         """It is of no use any more. Where OpenSSL only knows that nothing comes, ssl may show an errno of before."""
         if isinstance(error, OSError) and not isinstance(error, ssl.SSLError):
             error = ssl.SSLEOFError(ssl.SSL_ERROR_EOF, "EOF occurred in violation of protocol")
+        if isinstance(error, ssl.SSLEOFError):
+            self._out.read()  # an alert for somebody who is gone
         self.error = error
 
     # ---- in ----

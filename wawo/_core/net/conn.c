@@ -519,9 +519,12 @@ static void sealed_sent(struct wawo_conn *c, size_t n, size_t freed)
     sent(c, wawo_conn_out(c), n, weight, length);
 }
 
-/* With a reset: what was accepted did not all go, so the peer must not see a clean end. */
+/* With a reset: what was accepted did not all go, so the peer must not see a clean end. That nobody took the alert for
+ * what broke the stream is no reason of its own. */
 static void send_failed(struct wawo_conn *c, int error)
 {
+    if (c->secure && wawo_tls_of(c)->fault != WAWO_TLS_FINE)
+        note_reason(c, wawo_tls_operation(c), -wawo_tls_of(c)->error);
     wawo_conn_abort(c, WAWO_OP_SEND, error);
 }
 
