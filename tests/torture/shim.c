@@ -3,8 +3,11 @@
  *     WAWO_SHIM_SEED=7 WAWO_SHIM_COUNTS=/tmp/counts LD_PRELOAD=shim.so program
  *
  * Only threads called wawo-io-… are touched. recv and send go through syscall() in release builds of wawo: both ways are
- * met here. At the end each call's name and count of faults are written to WAWO_SHIM_COUNTS. */
+ * met here. Of io_uring only the calls can be seen, so requests are changed before they leave: sends become shorter, and
+ * standing receives end with their first answer. At the end each call's name and count of faults are written to WAWO_SHIM_COUNTS. */
 #define _GNU_SOURCE 1
+#include "io/uring_abi.h"
+
 #include <dlfcn.h>
 #include <errno.h>
 #include <poll.h>
@@ -15,24 +18,31 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/mman.h>
 #include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/types.h>
 
-#define CALLS(X) X(recv) X(send) X(sendmsg) X(sendfile) X(accept4) X(epoll_wait) X(poll)
+#define CALLS(X) X(recv) X(send) X(sendmsg) X(sendfile) X(accept4) X(epoll_wait) X(poll) X(enter) X(request)
 enum call {
 #define X(name) CALL_##name,
     CALLS(X)
 #undef X
         CALL_COUNT
 };
-enum { FAIL = 120, SHORT = 300 }; /* per mille */
+enum { FAIL = 120, SHORT = 300, RINGS = 1024 }; /* per mille; descriptors of rings */
 
 static unsigned long faults[CALL_COUNT];
 static uint64_t seed;
 static unsigned threads;
 
+static struct uring_params rings[RINGS]; /* by descriptor, as setup made them */
+
+static __thread struct {
+    uint32_t *head, entries;
+    struct uring_sqe *requests;
+} mine; /* the ring of this loop */
 static __thread uint64_t state;
 static __thread int known; /* 0: not looked at, 1: a loop, -1: not */
 
@@ -82,6 +92,7 @@ static size_t shorter(enum call call, size_t len)
 static const int busy[] = {EINTR, EAGAIN, ENOBUFS, 0};
 static const int no_descriptor[] = {EINTR, EAGAIN, ECONNABORTED, EMFILE, ENFILE, 0};
 static const int interrupted[] = {EINTR, 0};
+static const int not_now[] = {EINTR, EAGAIN, EBUSY, 0};
 
 /* The function of that name behind this one. */
 #define FIND(name)                                                                                                     \
@@ -99,9 +110,58 @@ typedef int (*accept4_call)(int, struct sockaddr *, socklen_t *, int);
 typedef int (*epoll_wait_call)(int, struct epoll_event *, int, int);
 typedef int (*poll_call)(struct pollfd *, nfds_t, int);
 
+/* A second look at the ring that a loop makes its own. */
+static void learn(syscall_call real, int fd)
+{
+    const struct uring_params *p = &rings[fd];
+    size_t sq = p->sq_off.array + p->sq_entries * sizeof(uint32_t), size = p->sq_entries * sizeof(struct uring_sqe);
+    int access = PROT_READ | PROT_WRITE;
+    char *at = (char *)real(SYS_mmap, NULL, sq, access, MAP_SHARED, fd, (long)URING_OFF_SQ_RING);
+
+    mine.requests = (void *)real(SYS_mmap, NULL, size, access, MAP_SHARED, fd, (long)URING_OFF_SQES);
+    mine.head = (void *)(at + p->sq_off.head);
+    mine.entries = p->sq_entries;
+}
+
+static void change_requests(unsigned count)
+{
+    struct uring_sqe *e;
+    unsigned i;
+
+    for (i = 0; i < count; i++) {
+        e = &mine.requests[(*mine.head + i) & (mine.entries - 1)];
+        if (e->opcode == URING_OP_SEND) {
+            e->len = (uint32_t)shorter(CALL_request, e->len);
+        } else if (e->opcode == URING_OP_RECV && chance() < SHORT) {
+            e->ioprio &= (uint16_t)~URING_RECV_MULTISHOT;
+            __sync_add_and_fetch(&faults[CALL_request], 1);
+        }
+    }
+}
+
+/* Fails, takes a part of the requests, or is as it was asked for. */
+static long enter(syscall_call real, const long *a)
+{
+    unsigned count = (unsigned)a[1];
+
+    if (mine.requests == NULL || !is_loop())
+        return real(URING_SYS_ENTER, a[0], a[1], a[2], a[3], a[4], a[5]);
+    if (fails(CALL_enter, not_now))
+        return -1;
+    if (count > 1 && chance() < SHORT) { /* no memory for the rest: then it does not wait */
+        __sync_add_and_fetch(&faults[CALL_enter], 1);
+        count = 1 + chance() % (count - 1);
+        change_requests(count);
+        return real(URING_SYS_ENTER, a[0], (long)count, 0L, a[3] & ~(long)URING_ENTER_GETEVENTS, a[4], a[5]);
+    }
+    change_requests(count);
+    return real(URING_SYS_ENTER, a[0], a[1], a[2], a[3], a[4], a[5]);
+}
+
 long syscall(long number, ...)
 {
     FIND(syscall);
+    long made;
     long a[6];
     va_list more;
     int i;
@@ -118,6 +178,15 @@ long syscall(long number, ...)
         if (fails(CALL_send, busy))
             return -1;
         a[2] = (long)shorter(CALL_send, (size_t)a[2]);
+    } else if (number == URING_SYS_ENTER) {
+        return enter(real, a);
+    } else if (number == URING_SYS_REGISTER && a[1] == URING_REGISTER_ENABLE_RINGS && is_loop()) {
+        learn(real, (int)a[0]);
+    } else if (number == URING_SYS_SETUP) {
+        made = real(number, a[0], a[1]);
+        if (made >= 0 && made < RINGS)
+            rings[made] = *(const struct uring_params *)a[1];
+        return made;
     }
     return real(number, a[0], a[1], a[2], a[3], a[4], a[5]);
 }
