@@ -330,7 +330,7 @@ TEST_EACH_BACKEND(stop_at_once_in_a_file, backend)
     fd = open_connection(&server);
     ASSERT_EQ(send_file(server.last, 0, 16 * MIB), 1);
     party_finish(&server);
-    ASSERT_EQ(wawo_live_files(), 0u);
+    KIT_UNTIL(wawo_live_files() == 0); /* it may be being read ahead */
     kit_close(fd);
     stage_close(&s);
 }

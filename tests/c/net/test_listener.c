@@ -282,7 +282,7 @@ TEST_EACH_BACKEND(full_with_a_full_address, backend)
     party_close(&s, &server);
 }
 
-enum { CROWD_LIMIT = 3 };
+enum { CROWD_LIMIT = 3, CROWD_ROUNDS = 80 }; /* all of a crowd fit into the backlog, else some are never heard of */
 
 struct crowd {
     struct party *server;
@@ -313,7 +313,7 @@ static void visit_main(void *arg)
     uint64_t state = (uintptr_t)&state;
     int fds[4], i, k;
 
-    for (i = 0; i < 150; i++) {
+    for (i = 0; i < CROWD_ROUNDS; i++) {
         for (k = 0; k < 4; k++)
             fds[k] = kit_connect_from(from[kit_below(&state, 3)], c->server->port);
         for (k = 0; k < 4; k++)
