@@ -670,7 +670,7 @@ static void finish_input(struct wawo_conn *c)
     if (err != 0 && c->secure)
         op = wawo_tls_operation(c);
     wawo_share_advance(c->share, WAWO_SHARE_CLOSING); /* from here on nothing is added to what is pending */
-    if (c->eof && wawo_conn_pending(c) == 0) {
+    if (c->eof && wawo_conn_pending(c) == 0 && (!c->secure || err != 0 || wawo_tls_say_goodbye(c))) {
         wawo_conn_end(c, op, err); /* the common end: nothing to flush, nothing to wait for */
         return;
     }

@@ -340,9 +340,16 @@ enum wawo_operation wawo_tls_operation(const struct wawo_conn *c)
     return c->branch->endpoint->role == WAWO_SERVER ? WAWO_OP_ACCEPT : WAWO_OP_CONNECT;
 }
 
-void wawo_tls_end(struct wawo_conn *c, bool reset)
+bool wawo_tls_say_goodbye(struct wawo_conn *c)
 {
     struct wawo_loop *loop = loop_of(c);
+
+    wawo_tls_part(c);
+    return c->sock.out.head == NULL || loop->ops->send(loop->backend, &c->sock) < 0 || c->sock.out.head == NULL;
+}
+
+void wawo_tls_end(struct wawo_conn *c, bool reset)
+{
     struct wawo_tls *t = wawo_tls_of(c);
 
     wawo_list_remove(&t->turn);
@@ -351,11 +358,8 @@ void wawo_tls_end(struct wawo_conn *c, bool reset)
         wawo_bump(&c->branch->stats.handshakes_failed, 1);
     if (t->session == NULL)
         return;
-    if (!reset && !c->fin && c->sock.out.head == NULL && t->plain.head == NULL) {
-        wawo_tls_part(c);
-        if (c->sock.out.head != NULL)
-            (void)loop->ops->send(loop->backend, &c->sock); /* what the kernel does not take now is lost */
-    }
+    if (!reset && !c->fin && c->sock.out.head == NULL && t->plain.head == NULL)
+        (void)wawo_tls_say_goodbye(c); /* what the kernel does not take now is lost */
     t->ops->attach(t->session, NULL);
     t->session = NULL;
 }

@@ -82,6 +82,8 @@ int wawo_tls_fail(struct wawo_conn *c, enum wawo_tls_fault fault, int code);
 int wawo_tls_finish(struct wawo_conn *c);
 /* What its failure is reported as. */
 enum wawo_operation wawo_tls_operation(const struct wawo_conn *c);
+/* Writes close_notify, and all that the session wrote before; false: the kernel has no room for it now. */
+bool wawo_tls_say_goodbye(struct wawo_conn *c);
 /* The connection ends: close_notify if that can go out, and the session is let go of. */
 void wawo_tls_end(struct wawo_conn *c, bool reset);
 /* The timer fired while it was open: true when that was for the handshake. */
