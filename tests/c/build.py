@@ -174,7 +174,7 @@ def sources(mode: str, platform: str = sys.platform) -> list[Path]:
     if mode.startswith(("sim", "kqueue")):
         core.append(CORE / "io/poller_kqueue.c")
     if mode == "sim":
-        return [*core, *sorted(SIM.glob("*.c"))]
+        return [*core, *sorted(SIM.glob("*.c")), TESTS / "support" / "toysession.c"]
     tests = [*sorted(TESTS.glob("support/*.c")), *sorted(TESTS.rglob("test_*.c")), *sorted(FUZZ.glob("fuzz_*.c"))]
     if mode.startswith("kqueue"):
         tests += sorted(KQUEUE.glob("*.c"))

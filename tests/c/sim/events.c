@@ -127,20 +127,22 @@ static void start(struct actor *a)
 /* How a connection may end. */
 static void check_reason(const struct actor *a)
 {
-    static const int known[] = {0,           ECONNRESET,    ETIMEDOUT,  ECANCELED, ENOBUFS,      EBADMSG,
-                                EMSGSIZE,    EIO,           ENOMEM,     ENOSPC,    ECONNREFUSED, EHOSTUNREACH,
-                                ENETUNREACH, EADDRNOTAVAIL, EADDRINUSE, EACCES,    EMFILE,       ENFILE,
-                                EINVAL,      EAFNOSUPPORT,  ENOTCONN};
+    static const int known[] = {
+        0,      ECONNRESET, ETIMEDOUT, ECANCELED,    ENOBUFS,      EBADMSG,     EMSGSIZE,      EIO,
+        ENOMEM, ENOSPC,     EPROTO,    ECONNREFUSED, EHOSTUNREACH, ENETUNREACH, EADDRNOTAVAIL, EADDRINUSE,
+        EACCES, EMFILE,     ENFILE,    EINVAL,       EAFNOSUPPORT, ENOTCONN};
     unsigned i = 0;
 
     while (i < sizeof known / sizeof *known && known[i] != a->error)
         i++;
-    if (i == sizeof known / sizeof *known || (i > 9 && a->operation != WAWO_OP_CONNECT))
+    if (i == sizeof known / sizeof *known || (i > 10 && a->operation != WAWO_OP_CONNECT))
         SIM_FAIL("connection %llx ended with operation %d and error %d", (unsigned long long)a->id, a->operation,
                  a->error);
+    SIM_CHECK(a->error != EPROTO || app.tls);
     SIM_CHECK(a->operation != WAWO_OP_SEND || a->error != ENOBUFS || a->party->evicts);
     app.seen[SEEN_BROKEN] += a->error == ECONNRESET;
     app.seen[SEEN_MALFORMED] += a->error == EBADMSG || a->error == EMSGSIZE;
+    app.seen[SEEN_UNSAFE] += a->error == EPROTO;
     app.seen[SEEN_LATE] += a->error == ETIMEDOUT;
     app.seen[SEEN_UNREACHED] += a->operation == WAWO_OP_CONNECT;
     app.seen[SEEN_SHORT_FILE] += a->error == EIO;
@@ -184,6 +186,10 @@ static void handle(struct party *p, const struct wawo_event *e)
     SIM_CHECK((int)wawo_id_loop(wawo_share_id(e->share)) == fiber_loop());
     if (!wawo_event_due(e))
         return;
+    if (e->kind == WAWO_ON_WRAP) {
+        secure_wrap(p, e);
+        return;
+    }
     a = actor_of(p, e);
     if (a == NULL) { /* the end of one that was never shown */
         SIM_CHECK(e->kind == WAWO_ON_CLOSE);
@@ -196,6 +202,7 @@ static void handle(struct party *p, const struct wawo_event *e)
     } else if (e->kind == WAWO_ON_HANDSHAKE) {
         SIM_CHECK(a->shown && !a->shaken && a->in.count == 0);
         a->shaken = true;
+        app.seen[SEEN_SECURE] += app.tls;
     } else if (e->kind == WAWO_ON_RECEIVE) {
         receive(a, e);
     } else if (e->kind == WAWO_ON_SEND) {

@@ -9,7 +9,9 @@ enum leaving { LEAVE_FIN, LEAVE_AT_ONCE, LEAVE_RESET, LEAVE_NEVER };
 struct peer {
     int pipe, side;
     struct script script;
-    size_t written;
+    struct wire sealed; /* with TLS */
+    size_t clear; /* bytes of the script that are not */
+    size_t written; /* bytes on the wire */
     int leaving; /* enum leaving */
     int64_t stalled_ns; /* does nothing until then */
     bool hasty;  /* it may end at any moment */
@@ -24,7 +26,7 @@ void peers_reset(void)
     count = 0;
 }
 
-static void plan(struct peer *p, bool proxy)
+static void plan(struct peer *p, bool server, bool proxy)
 {
     uint8_t message[MESSAGE_MAX], junk[64];
     unsigned i, n = sim_below(app.heavy ? 3 * MESSAGES : MESSAGES);
@@ -33,6 +35,7 @@ static void plan(struct peer *p, bool proxy)
     script_reset(&p->script);
     if (proxy)
         script_add_proxy(&p->script, 0x7f000001 + sim_below(4), (uint16_t)(PORT_EPHEMERAL + p->pipe));
+    p->clear = p->script.len;
     for (i = 0; i < n; i++) {
         len = script_fit(&app.framing, sim_chance(app.heavy ? 900 : 100) ? sim_size(MESSAGE_MAX) : sim_size(2000) - 1);
         script_fill(message, len);
@@ -44,35 +47,52 @@ static void plan(struct peer *p, bool proxy)
         script_add_raw(&p->script, junk, sim_size(sizeof junk));
         p->script.garbage = true;
     }
+    if (app.tls)
+        secure_seal(&p->sealed, &p->script, p->clear, server);
 }
 
-void peer_new(int pipe, int side, bool proxy)
+void peer_new(int pipe, int side, bool server, bool proxy)
 {
     struct peer *p = &peers[count];
     struct script kept = p->script;
+    struct wire sealed = p->sealed;
 
     SIM_CHECK(count < PIPES);
     count++;
-    *p = (struct peer){.pipe = pipe, .side = side, .script = kept, .hasty = sim_chance(100)};
+    *p = (struct peer){.pipe = pipe, .side = side, .script = kept, .sealed = sealed, .hasty = sim_chance(100)};
     p->leaving = (int)sim_below(4);
-    plan(p, proxy);
+    plan(p, server, proxy);
     if (sim_chance(150))
         p->stalled_ns = sim_now + (int64_t)sim_below(4000) * WAWO_MSEC;
 }
 
 void peer_answers(int pipe)
 {
-    peer_new(pipe, 1, false);
+    peer_new(pipe, 1, false, false);
 }
 
-struct script *peer_script(int pipe, int side)
+static struct peer *find(int pipe, int side)
 {
     unsigned i;
 
     for (i = 0; i < count; i++)
         if (peers[i].pipe == pipe && peers[i].side == side)
-            return &peers[i].script;
+            return &peers[i];
     return NULL;
+}
+
+struct script *peer_script(int pipe, int side)
+{
+    struct peer *p = find(pipe, side);
+
+    return p != NULL ? &p->script : NULL;
+}
+
+size_t peer_clear(int pipe, int side)
+{
+    const struct peer *p = find(pipe, side);
+
+    return p != NULL ? p->clear : 0;
 }
 
 static void leave(struct peer *p, bool hard)
@@ -98,10 +118,10 @@ static bool take(struct peer *p)
 
 static bool write_on(struct peer *p)
 {
-    size_t left = p->script.len - p->written, n;
+    size_t left = (app.tls ? p->sealed.len : p->script.len) - p->written, n;
 
     if (left > 0) {
-        n = kernel_write(p->pipe, p->side, p->script.wire + p->written,
+        n = kernel_write(p->pipe, p->side, (app.tls ? p->sealed.bytes : p->script.wire) + p->written,
                          sim_chance(kernel_haste) ? left : sim_size(left));
         p->written += n;
         return n > 0;

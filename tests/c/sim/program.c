@@ -33,7 +33,9 @@ static void choose_options(struct wawo_options *o, bool server)
                                .close_timeout_ns = (int64_t)sim_size(2000) * WAWO_MSEC,
                                .connect_timeout_ns = (int64_t)sim_size(3000) * WAWO_MSEC,
                                .idle_timeout_ns = sim_chance(200) ? (int64_t)sim_size(2000) * WAWO_MSEC : 0,
-                               .receive_rate = sim_chance(150) ? 10000 + sim_size(1 << 20) : 0};
+                               .receive_rate = sim_chance(150) ? 10000 + sim_size(1 << 20) : 0,
+                               .tls = app.tls,
+                               .handshake_timeout_ns = (int64_t)sim_size(3000) * WAWO_MSEC};
     o->low_water = o->high_water / 4;
 }
 
@@ -75,6 +77,8 @@ bool program_start(const char *backend)
 
     app.loops = 1 + sim_below(LOOPS);
     app.heavy = sim_chance(150);
+    app.tls = sim_chance(250);
+    app.tls_inside = app.tls && sim_chance(300);
     kernel_most = app.heavy ? 1 << 18 : 1 << 15;
     kernel_haste = app.heavy ? 900 : 100;
     do
@@ -135,7 +139,7 @@ static void adopt(struct party *p)
 
     if (fd < 0)
         return;
-    peer_new(pipe, 1, false);
+    peer_new(pipe, 1, p->role == WAWO_SERVER, false);
     rc = wawo_endpoint_adopt(p->endpoint, fd, made, p);
     check_answer("adopt", rc);
     if (rc != 0)
@@ -148,7 +152,7 @@ static void peer_comes(void)
     int pipe = p->port != 0 ? kernel_peer_connects(p->port) : -1;
 
     if (pipe >= 0)
-        peer_new(pipe, 0, p->options.proxy_protocol);
+        peer_new(pipe, 0, true, p->options.proxy_protocol);
 }
 
 static void stop(struct party *p)
@@ -322,7 +326,7 @@ void program_check_idle(void)
         if (in->fin_arrived && in->read == in->arrived && a->share->conn->pauses == 0)
             SIM_FAIL("connection %llx (state %d) was not told of its end", (unsigned long long)a->id,
                      a->share->conn->state);
-        if (wawo_share_pending(a->share) > 0 && kernel_room(a->pipe, a->side) > 0)
+        if (wawo_share_pending(a->share) > 0 && a->shaken && kernel_room(a->pipe, a->side) > 0)
             SIM_FAIL("connection %llu has %zu bytes pending, and there is room", (unsigned long long)a->id,
                      wawo_share_pending(a->share));
     }
@@ -332,6 +336,7 @@ void program_check_idle(void)
 static void check_bytes(struct actor *a)
 {
     const struct half *in, *out;
+    const struct wire *seen;
     struct script *theirs;
     bool clean = a->clean;
 
@@ -340,17 +345,21 @@ static void check_bytes(struct actor *a)
     in = &pipes[a->pipe].half[1 - a->side];
     out = &pipes[a->pipe].half[a->side];
     sim_log("check", (int64_t)a->id, (int64_t)out->sent, (int64_t)a->out.len);
-    script_resolve(&a->out, out->bytes, out->sent);
+    seen = secure_open(out->bytes, out->sent, 0);
+    script_resolve(&a->out, seen->bytes, seen->len);
     app.seen[SEEN_CLEAN] += clean;
-    if (clean && out->sent != a->out.len)
-        SIM_FAIL("connection %llx ended well, and %zu of %zu bytes were sent", (unsigned long long)a->id, out->sent,
+    if (clean && seen->len != a->out.len)
+        SIM_FAIL("connection %llx ended well, and %zu of %zu bytes were sent", (unsigned long long)a->id, seen->len,
                  a->out.len);
+    if (clean && app.tls && a->shaken && !seen->goodbye && !pipes[a->pipe].side[a->side].reset)
+        SIM_FAIL("connection %llx ended well, without a goodbye", (unsigned long long)a->id);
     theirs = script_at(a->pipe, 1 - a->side);
     if (theirs == NULL) /* the other end is a connection of ours too, whose address was not told */
         return;
+    seen = secure_open(in->bytes, in->sent, peer_clear(a->pipe, 1 - a->side));
     if (theirs != peer_script(a->pipe, 1 - a->side))
-        script_resolve(theirs, in->bytes, in->sent);
-    clean = clean && !a->ended && in->fin_arrived && in->sent == theirs->len;
+        script_resolve(theirs, seen->bytes, seen->len);
+    clean = clean && !a->ended && in->fin_arrived && seen->len == theirs->len;
     app.seen[SEEN_WHOLE] += clean && !theirs->garbage;
     script_compare(theirs, &app.framing, &a->in, clean);
 }
@@ -374,6 +383,7 @@ static void check_nothing_left(void)
     if (wawo_alloc_live() != 0)
         SIM_FAIL("%zu blocks were not freed", wawo_alloc_live());
     SIM_CHECK(app.loans == 0);
+    secure_check_end();
     monitor_check_end();
     kernel_check_end();
 }

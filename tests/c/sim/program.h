@@ -34,6 +34,8 @@ enum { PARTIES = 3, ACTORS = 256, LOOPS = 3, KEPT = 12 };
     X(LOST_END, "ends that a standing request did not tell of")                                                        \
     X(OVERFLOW, "answers that a ring had no room for")                                                                 \
     X(CANCELLED, "requests of a ring that were ended")                                                                 \
+    X(SECURE, "connections whose TLS stood")                                                                           \
+    X(UNSAFE, "streams of TLS that were cut, or no such thing")                                                        \
     X(NO_MEMORY, "allocations that failed on purpose")
 enum seen {
 #define X(name, text) SEEN_##name,
@@ -84,6 +86,7 @@ struct program {
     uint64_t seen[SEEN_KINDS]; /* what happened, in all runs */
     uint32_t casts;
     bool heavy; /* large messages, little memory */
+    bool tls, tls_inside; /* on every connection; its sessions are called inside the sink */
     struct wawo_chunk *kept[KEPT]; /* as views keep them */
     bool calm; /* no more faults, all peers read on */
     bool starving; /* an allocation failed, or may have */
@@ -127,16 +130,35 @@ void deed_read(struct actor *a);
 void deed_keep(struct wawo_chunk *c);
 void deed_let_go(unsigned i);
 
+/* ---- TLS that anybody can read: secure.c ---- */
+
+/* Bytes as they travel. */
+struct wire {
+    uint8_t *bytes;
+    size_t len, room;
+    bool goodbye; /* they end with one */
+};
+
+/* Answers ON_WRAP. */
+void secure_wrap(struct party *p, const struct wawo_event *e);
+/* No session is left. */
+void secure_check_end(void);
+/* What a peer writes: its script in records, maybe with a goodbye, behind `clear` bytes as they are. */
+void secure_seal(struct wire *w, const struct script *s, size_t clear, bool client);
+/* What can be read in what was written, with TLS or without; until the next call. */
+const struct wire *secure_open(const uint8_t *bytes, size_t n, size_t clear);
+
 /* ---- peers: peers.c ---- */
 
 void peers_reset(void);
-/* A new one at the other end of a stream. */
-void peer_new(int pipe, int side, bool proxy);
+/* A new one at the other end of a stream, which is a `server` or not. */
+void peer_new(int pipe, int side, bool server, bool proxy);
 /* One does something; false: none has anything to do now. */
 bool peers_step(void);
 /* When one goes on, INT64_MAX: never. */
 int64_t peers_next(void);
-/* The script of the peer at that end; NULL: none is there. */
+/* The script of the peer at that end; NULL: none is there. And how much of it goes before TLS. */
 struct script *peer_script(int pipe, int side);
+size_t peer_clear(int pipe, int side);
 
 #endif
