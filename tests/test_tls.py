@@ -57,11 +57,23 @@ def test_a_server_without_a_certificate(low: ssl.TLSVersion, clients: bool, tmp_
     assert wawo.TcpServer(wawo.Listener(), tls=empty).tls is empty
 
 
-def test_the_look_at_a_certificate_leaves_no_trace_in_a_key_log(tmp_path: Path) -> None:
-    context = server_context()
+@pytest.mark.parametrize("low", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_the_look_at_a_certificate_leaves_no_trace(low: ssl.TLSVersion, tmp_path: Path) -> None:
+    """Neither in a key log nor where messages are watched: it is no connection."""
+    seen: list[Any] = []
+
+    def note(*what: Any) -> None:
+        seen.append(what)
+
+    context: Any = server_context()
+    context.minimum_version = low
     context.keylog_filename = str(tmp_path / "keys")
+    context._msg_callback = note
     wawo.TcpServer(wawo.Listener(), tls=context)
     assert not [line for line in (tmp_path / "keys").read_text().splitlines() if not line.startswith("#")]
+    assert not seen
+    assert context._msg_callback is note
+    assert context.keylog_filename == str(tmp_path / "keys")
 
 
 def test_keys_that_are_shared_beforehand_need_no_certificate() -> None:

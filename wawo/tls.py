@@ -5,9 +5,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import weakref
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -160,8 +161,24 @@ def _refuses_all(context: ssl.SSLContext) -> bool:
     import ssl
 
     if context.minimum_version <= ssl.TLSVersion.TLSv1_2:  # of which nothing comes into a key log so early
-        return _answer(context, ssl.TLSVersion.TLSv1_2) in _NO_CERTIFICATE
-    return _answer(context, ssl.TLSVersion.TLSv1_3) in (*_NO_CERTIFICATE, "UNSUPPORTED_PROTOCOL")
+        with _unheard(context, "_msg_callback"):
+            return _answer(context, ssl.TLSVersion.TLSv1_2) in _NO_CERTIFICATE
+    with _unheard(context, "_msg_callback"), _unheard(context, "keylog_filename"):
+        return _answer(context, ssl.TLSVersion.TLSv1_3) in (*_NO_CERTIFICATE, "UNSUPPORTED_PROTOCOL")
+
+
+@contextlib.contextmanager
+def _unheard(context: ssl.SSLContext, name: str) -> Iterator[None]:
+    """Without that, for a handshake that is no connection's."""
+    before = getattr(context, name, None)
+    if before is None:
+        yield
+        return
+    setattr(context, name, None)
+    try:
+        yield
+    finally:
+        setattr(context, name, before)
 
 
 def _answer(context: ssl.SSLContext, version: ssl.TLSVersion) -> str | None:
