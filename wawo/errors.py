@@ -241,4 +241,6 @@ def close_error(operation: int, number: int, gai_code: int, fault: str | None = 
         text = "the host has no address of the kind that local_address is, or that this machine speaks"
     elif number == errno.ENOBUFS and operation == Operation.SEND:
         text = "its output waited while more than high_water of it was pending: too slow"
+    elif number == errno.ENOBUFS and operation == Operation.RECEIVE:
+        text = "the peer asks for answers of TLS and does not read them"
     return OSError(number, text)

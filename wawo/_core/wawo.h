@@ -332,7 +332,8 @@ struct wawo_tls_pipe {
     long verify; /* X509_V_…, 0: nothing wrong with the certificate */
 };
 
-/* Takes ciphertext for the peer. WAWO_ENOMEM: nothing was taken, the session must fail. From the functions below. */
+/* Takes ciphertext for the peer. WAWO_ENOMEM, or WAWO_ENOBUFS for too many answers to one that does not read: nothing
+ * was taken, the session must fail. From the functions below. */
 int wawo_tls_put(struct wawo_tls_pipe *pipe, const void *data, size_t len);
 
 /* What a session can do; the filter calls it on its loop's thread, never from within itself. Results: WAWO_EPROTO when

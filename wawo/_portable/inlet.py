@@ -241,7 +241,7 @@ class Inlet:
         if self.broken:
             return self.broken
         if tls is not None and tls.error is not None:
-            return errno.EPROTO
+            return tls.number
         return 0 if self._codec is None or self._codec.finish() else errno.EBADMSG
 
     # ---- Pull ----

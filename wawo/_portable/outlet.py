@@ -214,17 +214,25 @@ class Outlet:
                 link.loop.batch.append((ON_DRAIN, share, None))
             link.inlet.unpause(PAUSE_WATER)
 
+    def _give_up(self) -> None:
+        """What TLS cannot seal any more goes nowhere."""
+        tls = self._link.tls
+        if tls is not None and tls.error is not None and self.ring.pieces:
+            self.drop_unsealed()
+
     def _failed(self, error: int) -> None:
         """With a reset: what was accepted did not all go, so the peer must not see a clean end. That nobody took the
         alert for what broke the stream is no reason of its own."""
         link = self._link
         if link.tls is not None and link.tls.error is not None and link.share.error == 0:
-            link.abort(secure.finish(link, OP_RECEIVE), errno.EPROTO)
+            link.abort(secure.finish(link, OP_RECEIVE), link.tls.number)
         link.abort(OP_SEND, error)
 
     def writable(self) -> None:
         """It was parked, and the kernel has room."""
-        link, before = self._link, self.unsent
+        link = self._link
+        self._give_up()
+        before = self.unsent
         try:
             n = self._write()
         except OSError as error:
@@ -244,6 +252,7 @@ class Outlet:
         """Write what the kernel takes now; True: nothing is left."""
         link = self._link
         self.bring_posts()
+        self._give_up()
         if not self.waits():
             return True
         if not link.orders & SEND and not self.reading:  # else the kernel is full, or the disk busy

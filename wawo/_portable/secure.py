@@ -201,7 +201,7 @@ def finish(link: Link, operation: int) -> int:
         return operation
     link.out.drop_unsealed()
     link.branch.stats["handshakes_failed"] += tls.shaking
-    if share.operation == OP_UNKNOWN or share.error == 0:
+    if (share.operation == OP_UNKNOWN or share.error == 0) and tls.number == errno.EPROTO:
         share.failure = tls.error
     return operation_of(link) if tls.shaking else operation
 

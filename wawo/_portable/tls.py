@@ -3,6 +3,8 @@ way round. It has no socket and knows nothing of its connection, which asks it. 
 
 from __future__ import annotations
 
+import errno
+import os
 import ssl
 from collections.abc import Sequence
 
@@ -11,6 +13,7 @@ from .words import TlsWish
 
 SEALED_MOST = 64 * 1024  # bytes of plaintext that are sealed and yet to be written
 _RECORD = 16 * 1024
+_ANSWERS_MOST = 256 * 1024  # bytes that wait to be written beside those: alerts, new keys
 _READ_SIZE = 64 * 1024
 
 
@@ -61,6 +64,14 @@ class Tls:
         """After any call: reading too answers with alerts and key updates."""
         if self._out.pending:
             self.wire.add(self._out.read())
+        if self.wire.bytes > self.held + _ANSWERS_MOST and self.error is None:
+            self.error = OSError(errno.ENOBUFS, os.strerror(errno.ENOBUFS))
+
+    @property
+    def number(self) -> int:
+        """What it broke with, for OnClose."""
+        flooded = isinstance(self.error, OSError) and not isinstance(self.error, ssl.SSLError)
+        return errno.ENOBUFS if flooded else errno.EPROTO
 
     # ---- handshake ----
 

@@ -10,6 +10,7 @@
 
 enum {
     SEALED_MAX = 64 * 1024, /* ciphertext that waits for the kernel, about */
+    ANSWERS_MAX = 256 * 1024, /* beside what was accepted: alerts, new keys; files, which count little */
     JOIN_MAX = 4 * 1024, /* a longer run has a record of its own */
     READ_BYTES = 1024 * 1024, /* of a file that is not in memory: read and read ahead */
     READ_AHEAD = 1024 * 1024
@@ -46,6 +47,12 @@ static bool has_input(const struct wawo_tls *t)
     return t->pipe.len > 0 || t->ops->pending(t->session) != 0;
 }
 
+/* Whether the peer asks for answers and takes none. */
+static bool flooded(const struct wawo_tls *t)
+{
+    return t->conn->sock.out.bytes > t->sealed + ANSWERS_MAX;
+}
+
 /* Opens what is there, as far as there is room; 1: there may be more, 0: more must come, or a negative code. */
 static int open_run(struct wawo_tls *t, struct wawo_conn *c)
 {
@@ -71,7 +78,7 @@ static int open_run(struct wawo_tls *t, struct wawo_conn *c)
     if (n == WAWO_ECLOSED)
         t->ended = true;
     else if (n < 0)
-        (void)wawo_tls_fail(c, WAWO_TLS_FAILED, (int)n);
+        (void)wawo_tls_fail(c, WAWO_TLS_FAILED, flooded(t) ? WAWO_ENOBUFS : (int)n);
     if (run.len > 0) {
         wawo_chunk_hold(chunk);
         if (!raise_run(t, c, &run))
@@ -334,8 +341,11 @@ void wawo_tls_part(struct wawo_conn *c)
 
 int wawo_tls_put(struct wawo_tls_pipe *pipe, const void *data, size_t len)
 {
-    struct wawo_conn *c = wawo_container_of(pipe, struct wawo_tls, pipe)->conn;
+    struct wawo_tls *t = wawo_container_of(pipe, struct wawo_tls, pipe);
+    struct wawo_conn *c = t->conn;
 
+    if (wawo_unlikely(flooded(t)))
+        return WAWO_ENOBUFS;
     return wawo_ring_copy(&c->sock.out, &wawo_net_of(c)->loop->heap, data, len, false);
 }
 
