@@ -8,6 +8,7 @@ import itertools
 import socket
 import struct
 import threading
+import time
 from typing import Any
 
 import pytest
@@ -175,11 +176,16 @@ def test_a_paused_connection_costs_nothing_when_the_peer_is_gone(backend: str) -
             last = log.conn(20)
             eventually(lambda: last.paused)
             last.resume()
+            other.sendall(b"x")
+            log.until(lambda: log.received(last) == b"x")
+
+        def rests() -> bool:
+            """A loop that has to share the GIL may turn for a while after its work."""
             before = server.stats()["loops"][0]["turns"]
-            for number in range(50):
-                other.sendall(b"x")
-                log.until(lambda number=number: len(log.received(last)) == number + 1)
-            assert server.stats()["loops"][0]["turns"] - before < 500
+            time.sleep(0.02)
+            return server.stats()["loops"][0]["turns"] - before < 5
+
+        eventually(rests)
         for number in range(20):
             log.conn(number).resume()
         log.until_count("OnClose", 21)
