@@ -350,7 +350,9 @@ struct wawo_tls_ops {
     int (*pending)(void *session);
     ptrdiff_t (*write)(void *session, const void *data, size_t len); /* how much it took: at least a byte */
     int (*shutdown)(void *session); /* writes close_notify */
-    void (*rest)(void *session); /* it will not be used for a while: gives its buffers back; NULL: it has none */
+    /* It is used often from now on, so it keeps its buffers between calls, or not any more: it gives them back after each,
+     * as it does from `attach` on. NULL: it has none. */
+    void (*keep)(void *session, bool keeps);
 };
 
 /* WAWO_TLS_RECORD: of plaintext, at most. */

@@ -115,6 +115,34 @@ TEST_EACH_BACKEND(tls_joins_small_messages, backend)
     party_close(&s, &server);
 }
 
+/* A session has buffers as long as it is busy: neither from its handshake on, nor when its connection rests. */
+TEST_EACH_BACKEND(tls_buffers_of_the_busy, backend)
+{
+    struct stage s;
+    struct party server;
+    uint64_t at;
+    int fd;
+
+    open_server(&s, &server, backend, hook_echo);
+    party_start(&server);
+    fd = toytls_connect(server.port);
+    for (at = 0; at < 40; at++) {
+        ASSERT_TRUE(at > 1 || toy_kept() == 0);
+        toytls_write_pattern(fd, at, 1);
+        toytls_read_pattern(fd, at, 1);
+    }
+    ASSERT_EQ(toy_kept(), 1u);
+    KIT_UNTIL(toy_kept() == 0);
+    for (; at < 80; at++) {
+        toytls_write_pattern(fd, at, 1);
+        toytls_read_pattern(fd, at, 1);
+    }
+    ASSERT_EQ(toy_kept(), 1u);
+    part(&server, fd);
+    party_close(&s, &server);
+    ASSERT_EQ(toy_kept(), 0u);
+}
+
 /* One record holds many more messages than a batch: what does not fit comes again, in order. */
 TEST_EACH_BACKEND(tls_below_a_framing_of_tiny_messages, backend)
 {

@@ -6,7 +6,7 @@
 #include "base/check.h"
 #include "base/err.h"
 
-static size_t live; /* atomic */
+static size_t live, kept; /* atomic */
 
 struct toy *toy_new(bool client)
 {
@@ -21,6 +21,7 @@ struct toy *toy_new(bool client)
 
 void toy_free(struct toy *t)
 {
+    WAWO_CHECK(!t->keeps);
     (void)wawo_sub(&live, 1);
     free(t);
 }
@@ -28,6 +29,11 @@ void toy_free(struct toy *t)
 size_t toy_live(void)
 {
     return wawo_load(&live);
+}
+
+size_t toy_kept(void)
+{
+    return wawo_load(&kept);
 }
 
 void toy_turn(uint8_t *to, const uint8_t *from, size_t len)
@@ -159,9 +165,16 @@ static int part(void *session)
     return wawo_tls_put(t->pipe, "C", 1);
 }
 
-static void rest(void *session)
+static void keep(void *session, bool keeps)
 {
-    (void)session;
+    struct toy *t = session;
+
+    WAWO_CHECK(t->keeps != keeps);
+    t->keeps = keeps;
+    if (keeps)
+        (void)wawo_add(&kept, 1);
+    else
+        (void)wawo_sub(&kept, 1);
 }
 
 #define TOY(enters_)                                                                                                   \
@@ -173,6 +186,6 @@ static void rest(void *session)
      .pending = pending,                                                                                               \
      .write = seal,                                                                                                    \
      .shutdown = part,                                                                                                 \
-     .rest = rest}
+     .keep = keep}
 
 const struct wawo_tls_ops toy_ops = TOY(false), toy_ops_inside = TOY(true);

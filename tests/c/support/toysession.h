@@ -13,7 +13,7 @@ struct toy {
     struct wawo_tls_pipe *pipe;
     void (*called)(void *arg); /* by each of its functions; NULL: nobody asks */
     void *arg;
-    bool client, begun;
+    bool client, begun, keeps;
     size_t have;
     uint8_t record[TOY_HEAD + WAWO_TLS_RECORD]; /* as far as it has come */
 };
@@ -26,6 +26,8 @@ struct toy *toy_new(bool client);
 void toy_free(struct toy *t);
 /* Sessions that are not freed. */
 size_t toy_live(void);
+/* Those that keep their buffers. */
+size_t toy_kept(void);
 /* Every bit of `len` bytes is turned. */
 void toy_turn(uint8_t *to, const uint8_t *from, size_t len);
 

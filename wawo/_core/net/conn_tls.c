@@ -7,6 +7,13 @@
 
 #define SWEEP_NS (500 * WAWO_MSEC) /* a session that did nothing for that long, and up to twice that, has no buffers */
 
+/* A small record costs a tenth more where both buffers are allocated for it. A large one costs more in buffers of its
+ * connection's own, which are not in the processor's cache, as those that the last connection has just given back are. */
+enum {
+    SMALL_BYTES = 4 * 1024,
+    BUSY_USES = 16 /* of a session, until it is worth its buffers: that of an idle connection is not */
+};
+
 static const struct wawo_filter_config config = {.ops = &wawo_filter_tls};
 
 static inline struct wawo_loop *loop_of(const struct wawo_conn *c)
@@ -56,6 +63,14 @@ void wawo_tls_leave(struct wawo_conn *c, bool inside)
         wawo_net_of(c)->sink->leave(wawo_net_of(c)->arg);
 }
 
+static void rest(struct wawo_net *net, struct wawo_tls *t)
+{
+    wawo_list_remove(&t->busy);
+    net->tls.busy_count--;
+    t->uses = 0;
+    t->ops->keep(t->session, false);
+}
+
 static void sweep(struct wawo_timer *timer)
 {
     struct wawo_net *net = wawo_container_of(timer, struct wawo_net, tls.sweep);
@@ -63,38 +78,52 @@ static void sweep(struct wawo_timer *timer)
     struct wawo_tls *t;
 
     wawo_list_init(&some);
-    wawo_list_splice(&some, &net->tls.awake);
+    wawo_list_splice(&some, &net->tls.busy);
     while (!wawo_list_empty(&some)) {
-        t = wawo_container_of(some.next, struct wawo_tls, awake);
-        wawo_list_remove(&t->awake);
-        if (!t->used && t->ready) {
-            t->ops->rest(t->session);
-            continue;
+        t = wawo_container_of(some.next, struct wawo_tls, busy);
+        if (t->used) {
+            t->used = false;
+            wawo_list_remove(&t->busy);
+            wawo_list_push(&net->tls.busy, &t->busy);
+        } else {
+            rest(net, t);
         }
-        t->used = false;
-        wawo_list_push(&net->tls.awake, &t->awake);
     }
-    if (!wawo_list_empty(&net->tls.awake))
+    if (!wawo_list_empty(&net->tls.busy))
         wawo_timer_set(&net->loop->wheel, timer, net->loop->now_ns + SWEEP_NS);
 }
 
-void wawo_tls_wake(struct wawo_conn *c)
+static void begin_busy(struct wawo_net *net, struct wawo_tls *t)
 {
-    struct wawo_net *net = wawo_net_of(c);
+    if (t->uses < BUSY_USES)
+        t->uses++;
+    if (t->uses < BUSY_USES || t->ops->keep == NULL || net->tls.busy_count >= WAWO_TLS_BUSY)
+        return;
+    if (wawo_list_empty(&net->tls.busy))
+        wawo_timer_set(&net->loop->wheel, &net->tls.sweep, net->loop->now_ns + SWEEP_NS);
+    wawo_list_push(&net->tls.busy, &t->busy);
+    net->tls.busy_count++;
+    t->ops->keep(t->session, true);
+}
+
+void wawo_tls_use(struct wawo_conn *c, size_t bytes)
+{
     struct wawo_tls *t = wawo_tls_of(c);
+    bool busy = !wawo_list_empty(&t->busy);
 
     t->used = true;
-    if (wawo_likely(!wawo_list_empty(&t->awake)) || t->ops->rest == NULL)
+    if (wawo_likely(busy == (bytes <= SMALL_BYTES)))
         return;
-    if (wawo_list_empty(&net->tls.awake))
-        wawo_timer_set(&net->loop->wheel, &net->tls.sweep, net->loop->now_ns + SWEEP_NS);
-    wawo_list_push(&net->tls.awake, &t->awake);
+    if (busy)
+        rest(wawo_net_of(c), t);
+    else
+        begin_busy(wawo_net_of(c), t);
 }
 
 void wawo_tls_init(struct wawo_net *net)
 {
     wawo_list_init(&net->tls.shaking);
-    wawo_list_init(&net->tls.awake);
+    wawo_list_init(&net->tls.busy);
     wawo_timer_init(&net->tls.sweep, sweep);
 }
 
@@ -168,7 +197,7 @@ int wawo_tls_push(struct wawo_conn *c)
     t->base.up = c->filter;
     t->conn = c;
     wawo_list_init(&t->turn);
-    wawo_list_init(&t->awake);
+    wawo_list_init(&t->busy);
     c->filter = &t->base;
     c->secure = true;
     return 0;
@@ -353,7 +382,8 @@ void wawo_tls_end(struct wawo_conn *c, bool reset)
     struct wawo_tls *t = wawo_tls_of(c);
 
     wawo_list_remove(&t->turn);
-    wawo_list_remove(&t->awake);
+    if (!wawo_list_empty(&t->busy))
+        rest(wawo_net_of(c), t);
     if (!t->ready && t->fault != WAWO_TLS_FINE && t->fault != WAWO_TLS_LEFTOVER)
         wawo_bump(&c->branch->stats.handshakes_failed, 1);
     if (t->session == NULL)

@@ -167,7 +167,7 @@ static ptrdiff_t tls_input(struct wawo_filter *f, struct wawo_conn *c, const str
     t->pipe.len = in->len - skip;
     if (wawo_unlikely(!t->ready))
         rc = shake(t, c);
-    wawo_tls_wake(c);
+    wawo_tls_use(c, in->len);
     while (rc > 0)
         rc = step(t, c);
     if (wawo_unlikely(c->sock.out.head != NULL)) /* reading wrote: an alert, new keys */
@@ -294,7 +294,7 @@ void wawo_tls_seal(struct wawo_conn *c)
     }
     if (t->plain.head == NULL)
         return;
-    wawo_tls_wake(c);
+    wawo_tls_use(c, t->plain.head->len);
     inside = wawo_tls_enter(c);
     while ((head = t->plain.head) != NULL && c->sock.out.bytes < SEALED_MAX && n >= 0) {
         n = head->kind == WAWO_SLICE_FILE ? seal_file(t, wawo_net_of(c)) : seal_bytes(t, wawo_net_of(c));

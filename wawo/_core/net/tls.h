@@ -9,7 +9,8 @@
 
 enum {
     WAWO_TLS_TURNS = 4, /* handshakes that one turn of a loop goes on with: others want to be served too */
-    WAWO_TLS_SCRATCH = 4 * WAWO_TLS_RECORD
+    WAWO_TLS_SCRATCH = 4 * WAWO_TLS_RECORD,
+    WAWO_TLS_BUSY = 512 /* sessions of a loop that keep their buffers, which are two records large */
 };
 
 struct wawo_net;
@@ -20,7 +21,8 @@ struct wawo_tls_loop {
     struct wawo_chunk *scratch; /* plaintext on its way out is joined here; NULL before the first */
     struct wawo_list shaking; /* wait for their turn, oldest first */
     unsigned shakes; /* handshakes that went on in this turn */
-    struct wawo_list awake; /* their sessions have buffers */
+    struct wawo_list busy; /* their sessions keep their buffers */
+    unsigned busy_count;
     struct wawo_timer sweep; /* looks for those of them that rest */
 };
 
@@ -37,10 +39,11 @@ struct wawo_tls {
     struct wawo_conn *conn;
     struct wawo_span rest; /* plaintext that the filter above did not take, with a reference; no chunk: none */
     struct wawo_list turn; /* waits for its turn to go on with the handshake */
-    struct wawo_list awake; /* its session has buffers */
+    struct wawo_list busy; /* its session keeps its buffers */
     int32_t error; /* with a fault: the code */
     uint8_t fault; /* enum wawo_tls_fault */
     bool client : 1; /* it has the first word */
+    uint8_t uses; /* of its session while that is not busy, up to as many as make it so */
     bool lenient : 1; /* a FIN without close_notify is an end as any other */
     bool ready : 1; /* the handshake is done */
     bool granted : 1; /* it is its turn */
@@ -50,7 +53,8 @@ struct wawo_tls {
     bool ended : 1; /* the peer's close_notify came */
     bool parted : 1; /* ours went */
     bool reading : 1; /* a file is being read from its disk */
-    bool used : 1; /* since the last look at who is awake */
+    bool last : 1; /* the record that is being sealed is the last for now */
+    bool used : 1; /* since the last look at who is busy */
 };
 
 /* ---- the filter: filter_tls.c ---- */
@@ -99,8 +103,8 @@ void wawo_tls_leftover(struct wawo_conn *c);
 struct wawo_chunk *wawo_tls_room(struct wawo_net *net);
 /* Room for WAWO_TLS_SCRATCH bytes; false: no memory. */
 bool wawo_tls_scratch(struct wawo_net *net);
-/* Its session is going to be used: it has buffers from here on. */
-void wawo_tls_wake(struct wawo_conn *c);
+/* Its session is going to be used for so many bytes: it keeps its buffers where that is often, and for few. */
+void wawo_tls_use(struct wawo_conn *c, size_t bytes);
 /* Enters the sink if the session of c wants that; true: it must be left again. */
 bool wawo_tls_enter(struct wawo_conn *c);
 void wawo_tls_leave(struct wawo_conn *c, bool inside);

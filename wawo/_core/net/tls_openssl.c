@@ -21,8 +21,10 @@ enum {
     ERROR_WANT_READ = 2, /* SSL_ERROR_… */
     ERROR_WANT_WRITE = 3,
     ERROR_ZERO_RETURN = 6,
-    CTRL_MODE = 33, /* SSL_CTRL_MODE */
-    MODES = 0x1 | 0x2 | 0x4, /* SSL_MODE_ENABLE_PARTIAL_WRITE, ACCEPT_MOVING_WRITE_BUFFER, AUTO_RETRY */
+    CTRL_MODE = 33, /* SSL_CTRL_… */
+    CTRL_CLEAR_MODE = 78,
+    RELEASE_BUFFERS = 0x10, /* SSL_MODE_… */
+    MODES = 0x1 | 0x2 | 0x4 | RELEASE_BUFFERS, /* ENABLE_PARTIAL_WRITE, ACCEPT_MOVING_WRITE_BUFFER, AUTO_RETRY */
     BIO_SOURCE_SINK = 0x0400, /* BIO_TYPE_… */
     BIO_FLUSH = 11, /* BIO_CTRL_… */
     BIO_READ_AGAIN = 0x01 | 0x08, /* BIO_FLAGS_READ, SHOULD_RETRY */
@@ -219,9 +221,11 @@ static int openssl_shutdown(void *session)
     return WAWO_EPROTO;
 }
 
-static void openssl_rest(void *session)
+static void openssl_keep(void *session, bool keeps)
 {
-    (void)lib.SSL_free_buffers(session);
+    (void)lib.SSL_ctrl(session, keeps ? CTRL_CLEAR_MODE : CTRL_MODE, RELEASE_BUFFERS, NULL);
+    if (!keeps)
+        (void)lib.SSL_free_buffers(session);
 }
 
 const struct wawo_tls_ops wawo_tls_openssl = {.name = "openssl",
@@ -231,7 +235,7 @@ const struct wawo_tls_ops wawo_tls_openssl = {.name = "openssl",
                                               .pending = openssl_pending,
                                               .write = openssl_write,
                                               .shutdown = openssl_shutdown,
-                                              .rest = openssl_rest};
+                                              .keep = openssl_keep};
 
 /* ---- finding it ---- */
 
