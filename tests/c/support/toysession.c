@@ -142,8 +142,8 @@ static int pending(void *session)
 
 static ptrdiff_t seal(void *session, const void *data, size_t len)
 {
-    static WAWO_THREAD_LOCAL uint8_t record[TOY_HEAD + WAWO_TLS_RECORD];
     struct toy *t = session;
+    uint8_t *record = t->sealed;
     int err;
 
     called(t);

@@ -16,6 +16,7 @@ struct toy {
     bool client, begun, keeps;
     size_t have;
     uint8_t record[TOY_HEAD + WAWO_TLS_RECORD]; /* as far as it has come */
+    uint8_t sealed[TOY_HEAD + WAWO_TLS_RECORD]; /* its own: another may be sealed while this is sent */
 };
 
 /* Of sessions that may be called anywhere, and of those that want to be inside the sink. A session is freed when it is let

@@ -194,6 +194,16 @@ static ptrdiff_t ready_send(struct wawo_backend *b, struct wawo_sock *s)
     return n;
 }
 
+static ptrdiff_t ready_send_bytes(struct wawo_backend *b, struct wawo_sock *s, const void *data, size_t len)
+{
+    ptrdiff_t n;
+
+    (void)b;
+    WAWO_CHECK(s->out.head == NULL);
+    n = wawo_os_send(s->fd, data, len);
+    return n == WAWO_AGAIN || n == WAWO_ENOBUFS ? 0 : n;
+}
+
 static void ready_shutdown(struct wawo_backend *b, struct wawo_sock *s)
 {
     (void)b;
@@ -357,6 +367,7 @@ static int64_t ready_clock(struct wawo_backend *b)
      .recv_stop = ready_recv_stop,                                                                                     \
      .send = ready_send,                                                                                               \
      .send_soon = ready_send,                                                                                          \
+     .send_bytes = ready_send_bytes,                                                                                   \
      .shutdown = ready_shutdown,                                                                                       \
      .wait = ready_wait,                                                                                               \
      .wake = ready_wake,                                                                                               \

@@ -537,18 +537,21 @@ static void parked(struct wawo_conn *c)
         wawo_conn_pause(c, WAWO_PAUSE_WATER);
 }
 
-/* Ciphertext to the kernel: what it took, 0 when it is full, or a negative code, and the connection is over. */
+/* Ciphertext to the kernel: what it took, that which went while it was sealed among it, 0 when it is full, or a negative
+ * code, and the connection is over. */
 static ptrdiff_t write_sealed(struct wawo_conn *c, wawo_give give)
 {
-    struct wawo_loop *loop = wawo_net_of(c)->loop;
     size_t before = c->sock.out.bytes;
-    ptrdiff_t n = give(loop->backend, &c->sock);
+    ptrdiff_t went = wawo_tls_went(c), n = went < 0 ? went : 0;
 
+    if (n == 0 && c->sock.out.head != NULL)
+        n = give(wawo_net_of(c)->loop->backend, &c->sock);
     if (wawo_unlikely(n < 0)) {
         send_failed(c, (int)-n);
         return n;
     }
-    sealed_sent(c, (size_t)n, before - c->sock.out.bytes);
+    n += went;
+    sealed_sent(c, (size_t)n, (size_t)went + before - c->sock.out.bytes);
     publish_queued(c, wawo_conn_out(c));
     if (wawo_likely(c->sock.out.bytes == 0))
         return n;
@@ -598,7 +601,7 @@ static void flush_sealed(struct wawo_conn *c, wawo_give give)
         wawo_tls_seal(c);
         if (c->state >= WAWO_CONN_DETACHING)
             return;
-        if (c->sock.out.head == NULL)
+        if (c->sock.out.head == NULL && wawo_tls_of(c)->went == 0)
             break;
         n = write_sealed(c, give);
         if (n < 0 || c->sock.out.head != NULL)

@@ -184,18 +184,20 @@ static void sealed(struct wawo_tls *t, size_t weight, size_t length)
     t->sealed_length += length;
 }
 
-/* Bytes for one record: those of the first slice, or of several small ones. */
+/* Bytes for one record: those of the first slice, or of several small ones. Notes whether any stay behind. */
 static const uint8_t *next_run(struct wawo_tls *t, struct wawo_net *net, size_t *len)
 {
     const struct wawo_slice *s = t->plain.head;
     size_t n = 0;
 
     *len = wawo_min_size(s->len, WAWO_TLS_RECORD);
+    t->last = s->next == NULL && *len == s->len;
     if (s->len >= JOIN_MAX || s->next == NULL || !wawo_tls_scratch(net))
         return s->ptr;
     for (; s != NULL && s->kind != WAWO_SLICE_FILE && n < WAWO_TLS_RECORD; s = s->next)
         n += s->len;
     *len = wawo_min_size(n, WAWO_TLS_RECORD);
+    t->last = s == NULL && *len == n;
     wawo_ring_peek(&t->plain, net->tls.scratch->data, *len);
     return net->tls.scratch->data;
 }
@@ -209,6 +211,7 @@ static ptrdiff_t seal_bytes(struct wawo_tls *t, struct wawo_net *net)
     if (wawo_likely(t->plain.head->len > 0)) {
         data = next_run(t, net, &len);
         n = t->ops->write(t->session, data, len);
+        t->last = false;
         if (wawo_unlikely(n < 0))
             return n;
     }
@@ -326,6 +329,15 @@ size_t wawo_tls_sent(struct wawo_conn *c, size_t freed, size_t left, size_t *len
     return weight;
 }
 
+ptrdiff_t wawo_tls_went(struct wawo_conn *c)
+{
+    struct wawo_tls *t = wawo_tls_of(c);
+    ptrdiff_t n = t->went;
+
+    t->went = 0;
+    return n;
+}
+
 void wawo_tls_part(struct wawo_conn *c)
 {
     struct wawo_tls *t = wawo_tls_of(c);
@@ -339,14 +351,23 @@ void wawo_tls_part(struct wawo_conn *c)
     wawo_tls_leave(c, inside);
 }
 
+/* A record that is alone goes out from where OpenSSL sealed it; several leave together. */
 int wawo_tls_put(struct wawo_tls_pipe *pipe, const void *data, size_t len)
 {
     struct wawo_tls *t = wawo_container_of(pipe, struct wawo_tls, pipe);
-    struct wawo_conn *c = t->conn;
+    struct wawo_loop *loop = wawo_net_of(t->conn)->loop;
+    struct wawo_ring *out = &t->conn->sock.out;
+    ptrdiff_t n = 0;
 
+    if (t->last && out->head == NULL && t->went >= 0 && loop->ops->send_bytes != NULL) {
+        n = loop->ops->send_bytes(loop->backend, &t->conn->sock, data, len);
+        t->went = n < 0 ? n : t->went + n;
+        if (wawo_likely(n < 0 || (size_t)n == len))
+            return 0;
+    }
     if (wawo_unlikely(flooded(t)))
         return WAWO_ENOBUFS;
-    return wawo_ring_copy(&c->sock.out, &wawo_net_of(c)->loop->heap, data, len, false);
+    return wawo_ring_copy(out, &loop->heap, (const uint8_t *)data + n, len - (size_t)n, false);
 }
 
 /* ---- life ---- */

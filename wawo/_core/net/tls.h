@@ -33,6 +33,7 @@ struct wawo_tls {
     struct wawo_ring plain;
     size_t sealed; /* of these, in the sock's ring as ciphertext */
     size_t sealed_length; /* the same, files with their real size */
+    ptrdiff_t went; /* ciphertext that the kernel took before it came into the sock's ring, or a negative code */
     struct wawo_tls_pipe pipe;
     const struct wawo_tls_ops *ops;
     void *session; /* borrowed; NULL: not yet, or not any more */
@@ -42,8 +43,8 @@ struct wawo_tls {
     struct wawo_list busy; /* its session keeps its buffers */
     int32_t error; /* with a fault: the code */
     uint8_t fault; /* enum wawo_tls_fault */
-    bool client : 1; /* it has the first word */
     uint8_t uses; /* of its session while that is not busy, up to as many as make it so */
+    bool client : 1; /* it has the first word */
     bool lenient : 1; /* a FIN without close_notify is an end as any other */
     bool ready : 1; /* the handshake is done */
     bool granted : 1; /* it is its turn */
@@ -63,6 +64,8 @@ struct wawo_tls {
 void wawo_tls_seal(struct wawo_conn *c);
 /* Bytes left the sock's ring, `left` are in it: how many that were pending are sent, and *length as OnSend has it. */
 size_t wawo_tls_sent(struct wawo_conn *c, size_t freed, size_t left, size_t *length);
+/* What the kernel took while that was sealed, or a negative code. */
+ptrdiff_t wawo_tls_went(struct wawo_conn *c);
 /* Gives up what was not sealed. */
 void wawo_tls_drop_plain(struct wawo_conn *c);
 /* The session writes close_notify, once, if it can. */
