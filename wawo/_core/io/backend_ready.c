@@ -270,9 +270,11 @@ static int serve_accept(struct wawo_backend *b, struct wawo_sock *s, struct wawo
     return n;
 }
 
-/* The connection cannot be served: no memory for the poller's entry. Its orders are gone. */
+/* The connection cannot be served: no memory for the poller's entry. Its orders are gone, and nothing of it is armed:
+ * who orders again is told to the poller again. */
 static int refused(struct wawo_backend *b, struct wawo_sock *s, int error, struct wawo_done *d)
 {
+    s->armed = 0;
     order(b, s, 0, s->orders);
     *d = (struct wawo_done){.id = s->id, .kind = WAWO_DONE_RECV, .error = error};
     return 1;

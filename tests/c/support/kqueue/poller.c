@@ -272,3 +272,24 @@ TEST(a_refusal_ends_the_order)
     kit_close(fds[1]);
     rig_close(r);
 }
+
+/* No wait comes in between, which would tell the poller that nobody wants it any more. */
+TEST(what_was_refused_may_be_ordered_again_at_once)
+{
+    struct rig *r = rig_open("kqueue", 1024 * 1024);
+    struct wawo_sock l;
+    uint16_t port;
+    int fd;
+
+    rig_attach(r, &l, kit_listen(&port));
+    fd = kit_connect(port);
+    lookalike_refuse(EVFILT_READ, ENOMEM);
+    r->ops->accept_start(r->backend, &l);
+    ASSERT_EQ(rig_next(r, &l, WAWO_DONE_RECV).error, -ENOMEM);
+    lookalike_refuse(EVFILT_READ, 0);
+    r->ops->accept_start(r->backend, &l);
+    kit_close(rig_next(r, &l, WAWO_DONE_ACCEPTED).fd);
+    rig_detach(r, &l, false);
+    kit_close(fd);
+    rig_close(r);
+}
