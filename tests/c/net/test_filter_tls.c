@@ -6,15 +6,21 @@
 #include "fuzz/fuzz.h"
 
 #include "base/err.h"
+#include "io/threads.h"
 
-static void open_server(struct stage *s, struct party *server, const char *backend, party_hook hook)
+static void init_server(struct party *server, struct stage *s, party_hook hook)
 {
-    stage_open(s, backend, 1);
     party_init(server, s, WAWO_SERVER);
     server->options.tls = true;
     server->options.handshake_timeout_ns = KIT_DEADLINE_S * WAWO_SEC;
     server->wrap = toytls_wrap;
     server->hook = hook;
+}
+
+static void open_server(struct stage *s, struct party *server, const char *backend, party_hook hook)
+{
+    stage_open(s, backend, 1);
+    init_server(server, s, hook);
 }
 
 /* close_notify both ways, and the end of both streams. */
@@ -240,6 +246,55 @@ TEST_EACH_BACKEND(tls_a_storm_of_handshakes, backend)
     party_wait(&server, WAWO_ON_HANDSHAKE, PEERS);
     kit_close_all(fds, PEERS);
     party_wait(&server, WAWO_ON_CLOSE, PEERS);
+    party_close(&s, &server);
+}
+
+struct hog {
+    struct wawo_chunk *chunks[64];
+    unsigned count;
+};
+
+/* Nothing is left to receive into. */
+static void close_and_take_all(struct party *p, const struct wawo_event *e, struct actor *a)
+{
+    struct hog *h = p->arg;
+
+    (void)a;
+    if (e->kind != WAWO_ON_ACCEPT)
+        return;
+    ASSERT_EQ(wawo_share_send(e->share, "bye", 3), 1);
+    ASSERT_TRUE(wawo_share_close(e->share));
+    while ((h->chunks[h->count] = wawo_pool_take(p->stage->threads->loops[0].heap.pool, 0)) != NULL)
+        ASSERT_LT(++h->count, 64u);
+}
+
+/* What it has to say waits for a handshake, which goes on when there is memory again. */
+TEST_EACH_POLLER(tls_closed_with_no_memory_to_receive_into, backend)
+{
+    uint8_t record[WAWO_TLS_RECORD];
+    struct wawo_loop_stats st;
+    struct hog hog = {.count = 0};
+    struct stage s;
+    struct party server;
+    char answer;
+    int fd;
+
+    ASSERT_EQ(stage_open_with(&s, backend, 1, 1 << 20), 0);
+    init_server(&server, &s, close_and_take_all);
+    server.options.close_timeout_ns = 2 * KIT_DEADLINE_S * WAWO_SEC;
+    server.arg = &hog;
+    party_start(&server);
+    fd = kit_connect(server.port);
+    kit_write(fd, "H", 1);
+    do
+        wawo_engine_stats(s.threads, 0, &st);
+    while (st.pool_starved == 0);
+    while (hog.count > 0)
+        wawo_chunk_drop(hog.chunks[--hog.count]);
+    ASSERT_EQ(kit_read(fd, &answer, 1), 1u);
+    ASSERT_EQ(answer, 'h');
+    ASSERT_EQ(toytls_read(fd, record), 3u);
+    part(&server, fd);
     party_close(&s, &server);
 }
 

@@ -324,7 +324,7 @@ void wawo_conn_receive_failed(struct wawo_conn *c, int error)
     struct wawo_net *net = wawo_net_of(c);
 
     if (error == WAWO_ENOBUFS) { /* the pool is at its limit: go on when chunks come home */
-        if (c->state == WAWO_CONN_OPEN)
+        if (c->state == WAWO_CONN_OPEN || wawo_conn_shakes_on(c))
             wawo_conn_pause(c, WAWO_PAUSE_MEMORY);
         wawo_list_remove(&c->starving);
         wawo_list_push(&net->starving, &c->starving);
