@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import random
 import socket
 import subprocess
@@ -13,7 +14,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import certificates
 from peers import DEADLINE_S
+from sealed import Sealed
 
 VICTIM = Path(__file__).resolve().parents[1] / "torture" / "victim.py"
 FILE_SIZE = 700_000
@@ -43,13 +46,15 @@ class Exchange:
     wanted: bytes = field(repr=False)
     half_close: bool = True
     """Ends its side once all is sent; else it stays until all has come, for a forwarder ends both with one."""
+    tls: bool = False
     got: bytearray = field(default_factory=bytearray, repr=False)
     error: OSError | None = None
 
     def run(self, seed: int) -> None:
         rng = random.Random(seed)
         try:
-            with socket.create_connection(("127.0.0.1", self.port), DEADLINE_S) as sock:
+            with socket.create_connection(("127.0.0.1", self.port), DEADLINE_S) as plain:
+                sock = Sealed(plain) if self.tls else plain
                 writer = threading.Thread(target=self._write, args=(sock, rng.randrange(1 << 30)))
                 writer.start()
                 try:
@@ -63,7 +68,7 @@ class Exchange:
         except OSError as error:
             self.error = error
 
-    def _write(self, sock: socket.socket, seed: int) -> None:
+    def _write(self, sock: socket.socket | Sealed, seed: int) -> None:
         rng = random.Random(seed)
         at = 0
         with contextlib.suppress(OSError):
@@ -82,7 +87,7 @@ class Exchange:
 
 
 def exchanges(ports: dict[str, int], seed: int, size: int) -> list[Exchange]:
-    """Some of each kind: echo, echo of messages, forwarded echo, a file."""
+    """Some of each kind: echo, echo of messages, forwarded echo, a file, and the same with TLS."""
     made = []
     for n in range(4):
         data = noise(seed + n, size)
@@ -91,6 +96,11 @@ def exchanges(ports: dict[str, int], seed: int, size: int) -> list[Exchange]:
             made.append(Exchange(name, ports[name], out, out, half_close=name != "forward"))
     content = noise(0, FILE_SIZE)
     made += [Exchange("file", ports["file"], b"", content) for _ in range(3)]
+    for n in range(2):
+        data = noise(seed + 10 + n, size)
+        for name in ("tls-echo", "tls-forward"):
+            made.append(Exchange(name, ports[name], data, data, half_close=name == "tls-echo", tls=True))
+    made.append(Exchange("tls-file", ports["tls-file"], b"", content, tls=True))
     return made
 
 
@@ -108,6 +118,7 @@ class Victim:
     def __init__(self, backend: str, tmp_path: Path, before: Sequence[str] = (), env: dict[str, str] | None = None):
         command = [*before, sys.executable, str(VICTIM), backend, str(tmp_path / "file")]
         (tmp_path / "file").write_bytes(noise(0, FILE_SIZE))
+        env = {**(env or os.environ), "WAWO_TEST_CERTIFICATES": str(certificates.folder())}
         pipe = subprocess.PIPE
         self.process = subprocess.Popen(command, cwd=tmp_path, env=env, text=True, stdin=pipe, stdout=pipe, stderr=pipe)
         self.ports = self._answer()

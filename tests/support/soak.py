@@ -1,16 +1,17 @@
 """A mixed load for as long as one likes, every byte checked, while the memory of the server stays what it is.
 
-    python tests/support/soak.py [--seconds 600] [--seed 1] [--backend epoll]
+    python tests/support/soak.py [--seconds 600] [--seed 1] [--backend epoll] [--tls 0.25]
 
-Connections come and go, are reset in the middle, read slowly, are paused, get files and broadcasts, over every framing.
-The server is a process of its own (``victim.py``); once warm, its memory may not grow, and when the load has ended
-nothing may be left of it: no connection, no chunk, no descriptor.
+Connections come and go, are reset in the middle, read slowly, are paused, get files and broadcasts, over every framing;
+a share of those that may goes through TLS. The server is a process of its own (``victim.py``); once warm, its memory
+may not grow, and when the load has ended nothing may be left of it: no connection, no chunk, no descriptor.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import os
 import random
 import socket
@@ -25,12 +26,14 @@ from pathlib import Path
 
 from exchange import FILE_SIZE, Exchange, Victim, noise
 from framings import CASES, Case
+from sealed import Sealed
 
 WORKERS = 6
 SUBSCRIBERS = 3
 SAMPLE_S = 0.5
 WARM = 0.4  # of the time: until then memory may grow
 GROWTH = 1.03
+TLS = 0.25
 SLACK = 6 << 20  # bytes: what allocators and the interpreter keep or give back by chance
 RST = struct.pack("ii", 1, 0)
 
@@ -73,8 +76,13 @@ def slow(soak: Soak, rng: random.Random) -> None:
 
 def reset(soak: Soak, rng: random.Random) -> None:
     """Goes in the middle of what was sent, and of what comes back."""
-    with soak.connect(rng.choice(("echo", "file", "forward", "paused", "length"))) as sock:
-        sock.send(rng.randbytes(rng.choice((1, 3, 5000))))
+    name = soak.some(rng, rng.choice(("echo", "file", "forward", "paused", "length")))
+    with soak.connect(name) as sock:
+        data = rng.randbytes(rng.choice((1, 3, 5000)))
+        if name.startswith("tls-") and rng.random() < 0.7:  # else in the handshake, and with nonsense
+            Sealed(sock).sendall(data)
+        else:
+            sock.send(data)
         if rng.random() < 0.5:
             sock.settimeout(0.05)
             with contextlib.suppress(OSError):
@@ -83,7 +91,7 @@ def reset(soak: Soak, rng: random.Random) -> None:
 
 
 def come_and_go(soak: Soak, rng: random.Random) -> None:
-    socks = [soak.connect(rng.choice(("echo", "fixed", "pack", "forward"))) for _ in range(20)]
+    socks = [soak.connect(soak.some(rng, rng.choice(("echo", "fixed", "pack", "forward")))) for _ in range(20)]
     for sock in socks:
         sock.close()
 
@@ -94,9 +102,10 @@ DEEDS: list[Deed] = [echo, forward, messages, messages, file, slow, reset, come_
 class Soak:
     """One run; ``problems`` has what went wrong, ``done`` how often each deed was done."""
 
-    def __init__(self, victim: Victim, seed: int) -> None:
+    def __init__(self, victim: Victim, seed: int, tls: float) -> None:
         self.victim = victim
         self.seed = seed
+        self.tls = tls
         self.stop = threading.Event()
         self.never = threading.Event()  # to wait a moment
         self.problems: list[str] = []
@@ -107,10 +116,18 @@ class Soak:
     def connect(self, name: str) -> socket.socket:
         return socket.create_connection(("127.0.0.1", self.victim.ports[name]), 20)
 
+    def some(self, rng: random.Random, name: str) -> str:
+        """The same with TLS, now and then, if there is one."""
+        secure = f"tls-{name}"
+        return secure if secure in self.victim.ports and rng.random() < self.tls else name
+
     def exchange(self, rng: random.Random, name: str, out: bytes, wanted: bytes, half_close: bool = True) -> None:
-        one = Exchange(name, self.victim.ports[name], out, wanted, half_close)
+        name = self.some(rng, name)
+        tls = name.startswith("tls-")
+        one = Exchange(name, self.victim.ports[name], out, wanted, half_close, tls)
         one.run(rng.randrange(1 << 30))
         one.check(whole=True)
+        self.done["with TLS"] += tls
 
     def _work(self, number: int) -> None:
         rng = random.Random(self.seed * 1000 + number)
@@ -171,12 +188,12 @@ class Soak:
         assert not grown, f"left when idle: {grown}"
 
 
-def soak(backend: str, seconds: float, seed: int, folder: Path, tell: Callable[[str], None]) -> Soak:
+def soak(backend: str, seconds: float, seed: int, folder: Path, tell: Callable[[str], None], tls: float = TLS) -> Soak:
     run: Soak | None = None
 
     def load(ports: dict[str, int]) -> None:
         nonlocal run
-        run = Soak(victim, seed)
+        run = Soak(victim, seed, tls)
         run.run(seconds, tell)
 
     victim = Victim(backend, folder)
@@ -191,9 +208,12 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=600)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--backend", default=os.environ.get("WAWO_BACKEND", "epoll"))
+    parser.add_argument("--tls", type=float, default=TLS, help="the share of TLS, 0 to 1 (default: %(default)s)")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        done = soak(asked.backend, asked.seconds, asked.seed, Path(folder), lambda line: print(line, flush=True))
+        done = soak(
+            asked.backend, asked.seconds, asked.seed, Path(folder), functools.partial(print, flush=True), asked.tls
+        )
     print(dict(done.done))
 
 

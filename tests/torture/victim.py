@@ -1,4 +1,4 @@
-"""The process that is tortured: echoes of bytes and of every framing, a forwarder, files, broadcasts.
+"""The process that is tortured: echoes of bytes and of every framing, a forwarder, files, broadcasts; some with TLS.
 
 It prints its ports and answers each line of its input: ``sample`` with its memory, descriptors and live objects,
 ``cast`` with the same after a broadcast. When the input ends it stops, and prints what is left: it must be nothing.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import queue
+import ssl
 import sys
 import threading
 import time
@@ -18,6 +19,7 @@ from typing import Any
 sys.path.append(str(Path(__file__).resolve().parents[1] / "support"))
 
 from framings import CASES
+from secure import client_context, server_context
 
 import wawo
 from wawo._core import live
@@ -64,11 +66,14 @@ class Pauser(wawo.Listener):
 class Forwarder(wawo.Listener):
     """Two connections joined by ``extra``; whoever sends too fast for the other side is paused."""
 
-    def __init__(self, to: tuple[str, int], io: wawo.IoPool) -> None:
+    def __init__(self, to: tuple[str, int], io: wawo.IoPool, *tls: ssl.SSLContext) -> None:
         options: dict[str, Any] = {"io": io, "view": True, "high_water": 100_000, "low_water": 20_000}
         self.to = to
-        self.server = wawo.TcpServer(self, **options)
-        self.agent = wawo.TcpAgent(self, **options)
+        here, there = tls or (None, None)
+        self.server = wawo.TcpServer(self, tls=here, **options)
+        self.agent = wawo.TcpAgent(self, tls=there, **options)
+        self.agent.start()
+        self.server.start("127.0.0.1", 0)
 
     def OnAccept(self, conn: wawo.Connection) -> None:
         conn.extra = self.agent.connect(*self.to, extra=conn)
@@ -115,7 +120,7 @@ def cast(server: wawo.TcpServer, number: int) -> None:
     server.broadcast(number.to_bytes(8, "big") + bytes([number % 256]) * (number * 37 % 5000))
 
 
-def start_all(io: wawo.IoPool, path: str) -> dict[str, wawo.TcpServer]:
+def start_all(io: wawo.IoPool, path: str, tls: ssl.SSLContext) -> dict[str, wawo.TcpServer]:
     servers = {
         "echo": wawo.TcpServer(Echo(), io=io),
         "frames": wawo.TcpServer(Echo(), framing=wawo.LengthPrefixed(4, max_size=1 << 20), io=io),
@@ -123,6 +128,8 @@ def start_all(io: wawo.IoPool, path: str) -> dict[str, wawo.TcpServer]:
         "pull": wawo.TcpServer(Puller(), framing=wawo.Pull(), io=io),
         "paused": wawo.TcpServer(Pauser(), io=io),
         "cast": wawo.TcpServer(Echo(), framing=wawo.LengthPrefixed(4), io=io),
+        "tls-echo": wawo.TcpServer(Echo(), io=io, tls=tls),
+        "tls-file": wawo.TcpServer(Files(path), io=io, tls=tls),
     }
     servers |= {case.name: wawo.TcpServer(Echo(), framing=case.framing, io=io) for case in CASES}
     for server in servers.values():
@@ -133,23 +140,26 @@ def start_all(io: wawo.IoPool, path: str) -> dict[str, wawo.TcpServer]:
 def main(backend: str, path: str) -> None:
     io = wawo.IoPool(2, backend=backend)
     pair = wawo.IoPool(1, backend=backend)  # or a pause of one thread may miss the resume of the other
-    servers = start_all(io, path)
-    forwarder = Forwarder(servers["echo"].address, pair)
-    forwarder.agent.start()
-    forwarder.server.start("127.0.0.1", 0)
-    servers["forward"] = forwarder.server
+    tls = server_context()
+    servers = start_all(io, path, tls)
+    forwarders = {
+        "forward": Forwarder(servers["echo"].address, pair),
+        "tls-forward": Forwarder(servers["tls-echo"].address, pair, tls, client_context()),
+    }
+    servers |= {name: forwarder.server for name, forwarder in forwarders.items()}
+    agents = [forwarder.agent for forwarder in forwarders.values()]
     print(json.dumps({name: server.address[1] for name, server in servers.items()}), flush=True)
     for number, line in enumerate(sys.stdin):
         if line == "cast\n":
             cast(servers["cast"], number)
         print(json.dumps(sample()), flush=True)
-    for component in (*servers.values(), forwarder.agent):
+    for component in (*servers.values(), *agents):
         component.stop(drain=2)
-    for component in (*servers.values(), forwarder.agent):
+    for component in (*servers.values(), *agents):
         component.wait(PATIENCE_S)
     io.close()
     pair.close()
-    del forwarder, servers, component
+    del forwarders, agents, servers, component
     print(json.dumps(settle()))
 
 
