@@ -10,6 +10,7 @@ import threading
 import weakref
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -58,18 +59,25 @@ class TlsInfo:
 
 def tls_info(connection: ssl.SSLObject) -> TlsInfo:
     """The snapshot of a connection whose handshake is done. For the engines, on the connection's loop."""
-    cipher = connection.cipher() or ("", "", 0)
-    found = connection.getpeercert()
-    return TlsInfo(
-        version=connection.version() or "",
-        cipher=cipher[0],
-        cipher_bits=cipher[2],
-        alpn=connection.selected_alpn_protocol(),
-        session_reused=bool(connection.session_reused),
-        server_hostname=connection.server_hostname,
-        peer_certificate=None if found is None else MappingProxyType(found),
-        peer_certificate_der=connection.getpeercert(binary_form=True),
+    name, _, bits = connection.cipher() or ("", "", 0)
+    agreed = (
+        connection.version() or "",
+        name,
+        bits,
+        connection.selected_alpn_protocol(),
+        bool(connection.session_reused),
+        connection.server_hostname,
     )
+    found = connection.getpeercert()
+    if found is None:
+        return _agreed(*agreed)
+    return TlsInfo(*agreed, MappingProxyType(found), connection.getpeercert(binary_form=True))
+
+
+@lru_cache(maxsize=256)
+def _agreed(version: str, cipher: str, bits: int, alpn: str | None, reused: bool, hostname: str | None) -> TlsInfo:
+    """One for all connections of a server that asks for no certificates."""
+    return TlsInfo(version, cipher, bits, alpn, reused, hostname, None, None)
 
 
 def check_context(name: str, value: object, server_side: bool) -> ssl.SSLContext:

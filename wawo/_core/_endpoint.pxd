@@ -35,12 +35,13 @@ cdef class Endpoint:
     cdef unsigned epoch
     cdef list callbacks              # a dict for each seat, which borrows from it
     cdef Threads threads
-    cdef object context              # of accepted connections' TLS; None: without
+    cdef tuple wish                  # for the TLS of each accepted connection; None: without
     cdef readonly tuple unix_names   # (local, remote) of connections that were accepted on a unix socket
     cdef readonly object _component
     cdef public object on_stopped
     cdef object __weakref__
 
+    cdef tuple accepted(self)
     cdef unsigned sit(self, list callbacks) except *
     cdef read_framing(self, wawo_framing *f, tuple framing)
 

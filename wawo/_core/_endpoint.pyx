@@ -139,7 +139,7 @@ cdef class Endpoint:
         self.threads = threads
         self._component = weakref.ref(component)
         self.shape = VIEW if options.view else BYTES
-        self.context = tls
+        self.tls = tls
         mask = self.sit(callbacks)
         memset(&o, 0, sizeof(o))
         read_options(&o, options)
@@ -217,12 +217,18 @@ cdef class Endpoint:
     def tls(self):
         """The context of connections that are accepted; None: of none. May be set where there is one, any thread."""
         with cython.critical_section(self):
-            return self.context
+            return None if self.wish is None else self.wish[0]
 
     @tls.setter
     def tls(self, context):
+        wish = None if context is None else (context, True, None, None)
         with cython.critical_section(self):
-            self.context = context
+            self.wish = wish
+
+    cdef tuple accepted(self):
+        """What tls_new is told of an accepted connection."""
+        with cython.critical_section(self):
+            return self.wish
 
     @property
     def server_side(self):

@@ -217,7 +217,7 @@ cdef void deliver_wrap(Endpoint ep, const wawo_event *e) noexcept:
     cdef Connection conn = connection_of(e.share, ep)
     cdef int rc = WAWO_EPROTO
     if conn.secret is None:
-        conn.secret = tls_new((ep.tls, True, None, None))
+        conn.secret = tls_new(ep.accepted())
     try:
         rc = tls_secure(conn.secret, e.share, False)
     except BaseException as error:

@@ -24,6 +24,8 @@ cdef object INNER = None          # _ssl._SSLSocket
 cdef object WANT_READ = None      # ssl.SSLWantReadError
 cdef tuple ENGINE = ()            # (name, why, version)
 cdef tuple BIOS = ()              # that a native session is made with, and never uses
+cdef object OPTIONS = None        # SSLContext.options as a plain int: to make a flag of it takes as long as a session
+cdef int64_t LENIENT = 0          # ssl.OP_IGNORE_UNEXPECTED_EOF
 cdef object PROTOCOL_ERROR = ValueError
 cdef object INFO = None
 
@@ -96,7 +98,7 @@ cdef str fault_of_native():
 
 
 cdef tuple choose():
-    global ssl, PLAIN_OBJECT, INNER, WANT_READ, ENGINE, BIOS
+    global ssl, PLAIN_OBJECT, INNER, WANT_READ, ENGINE, BIOS, OPTIONS, LENIENT
     import _ssl
     import ssl as module
     forced = os.environ.get("WAWO_TLS") or None
@@ -104,6 +106,7 @@ cdef tuple choose():
         raise ImportError(f"WAWO_TLS must be openssl or memorybio, not {forced!r}")
     ssl, PLAIN_OBJECT, INNER, WANT_READ = module, module.SSLObject, _ssl._SSLSocket, module.SSLWantReadError
     BIOS = (module.MemoryBIO(), module.MemoryBIO())
+    OPTIONS, LENIENT = _ssl._SSLContext.options, getattr(module, "OP_IGNORE_UNEXPECTED_EOF", 0)
     fault = None if forced == "memorybio" else fault_of_native()
     if fault is not None and forced == "openssl":
         raise ImportError(f"WAWO_TLS=openssl does not work here: {fault}")
@@ -169,7 +172,7 @@ cdef int tls_secure(Tls t, wawo_share *s, bint start) except? 1:
     context, server_side, host, latest = t.wish
     cdef unsigned how = 0 if server_side else WAWO_TLS_CLIENT
     cdef int rc
-    if context.options & getattr(ssl, "OP_IGNORE_UNEXPECTED_EOF", 0):
+    if OPTIONS.__get__(context) & LENIENT:
         how |= WAWO_TLS_LENIENT
     if native and is_plain(context):
         t.made = context.wrap_bio(BIOS[0], BIOS[1], server_side, host, latest)
