@@ -14,7 +14,7 @@ from bench.harness.children import Child, Server, load_command, read_result, run
 from bench.harness.contenders import AIOFASTNET, ASYNCIO, RAW, UVLOOP, WAWO, Contender
 from bench.harness.errors import BenchError
 from bench.harness.machine import memory_bytes
-from bench.harness.measure import AGING_CONNECTIONS, Bench, Case, Sample
+from bench.harness.measure import AGING_CONNECTIONS, Bar, Bench, Case, CaseResult, Sample
 
 SECURE = (RAW, UVLOOP, WAWO, AIOFASTNET, ASYNCIO)
 OPEN_SECONDS = 90.0
@@ -40,11 +40,11 @@ def tools() -> Tools:
     return Tools(echo, load, str(certificate))
 
 
-def start(bench: Bench, case: Case, contender: Contender, *, bulk: bool = False) -> Server:
+def start(bench: Bench, case: Case, contender: Contender, *, bulk: bool = False, release: bool = False) -> Server:
     made = tools()
     words = ["--tls", made.certificate]
     if contender.base == "raw":
-        command = [made.echo, "--port", "0", *words, *(("--bulk", "1") if bulk else ())]
+        command = [made.echo, "--port", "0", *words, "--bulk", str(int(bulk)), "--release", str(int(release))]
     else:
         command = [*contender.command(bench.python, bench.echo, case.framing), *words, *(("--bulk",) if bulk else ())]
     return Server(command, bench.cores.server if case.pinned else bench.cores.all)
@@ -69,19 +69,30 @@ def measure(bench: Bench, case: Case, contender: Contender) -> Sample:
         return load(bench, case, server)
 
 
+def bar(result: CaseResult, what: str, key: str, uvloop_limit: float, raw_limit: float) -> Bar:
+    """wawo beside uvloop; beside raw C where that is above the limit itself, since both stand on the same OpenSSL."""
+    raw = result.ratio(RAW.name, UVLOOP.name, key)
+    if raw is None or raw <= uvloop_limit:
+        return Bar(f"{what} ≤ {uvloop_limit} x uvloop", result.ratio(WAWO.name, UVLOOP.name, key), uvloop_limit)
+    text = f"{what} ≤ {raw_limit} x raw C, which is {raw:.2f} x uvloop: {uvloop_limit} is out of reach"
+    return Bar(text, result.ratio(WAWO.name, RAW.name, key), raw_limit)
+
+
 def measure_bulk(bench: Bench, case: Case, contender: Contender) -> Sample:
-    """What the server says of itself at the end is in the sample too."""
+    """What the server says of itself at the end is in the sample too, and how many cores it wanted: its threads ran, or
+    waited for one, that much of the time."""
     with start(bench, case, contender, bulk=True) as server:
         sample = load(bench, case, server)
         server.process.terminate()
         said = server.finish(CLOSE_SECONDS).strip()
-        return {**sample, **(json.loads(said) if said else {})}
+        wanted = sample["server_busy"] + sample["server_waited"]
+        return {**sample, "server_wanted": wanted, **(json.loads(said) if said else {})}
 
 
 def measure_idle(bench: Bench, case: Case, contender: Contender) -> Sample:
     """User memory for each silent connection; what a server allocates only once is there before."""
     silent = case.counts["silent"]
-    with start(bench, case, contender) as server:
+    with start(bench, case, contender, release=True) as server:
         age(bench, case, server)
         active = load(bench, case, server)
         before = memory_bytes(server.pid)

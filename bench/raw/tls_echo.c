@@ -1,7 +1,8 @@
 /* The yardstick for TLS: echo.c with OpenSSL between the socket and the bytes.
  *
  * One recv brings all records that are there (read_ahead), each becomes one SSL_write. With --bulk it listens to nobody:
- * after the handshake it writes records for as long as the kernel takes them.
+ * after the handshake it writes records for as long as the kernel takes them. With --release a session gives its record
+ * buffers back after each call: the least that it can hold.
  */
 #define _GNU_SOURCE
 #include "common.h"
@@ -21,7 +22,7 @@ static char buffer[RECORD];
 static struct conn *conns; /* by fd */
 static SSL_CTX *context;
 static int poller;
-static bool bulk;
+static bool bulk, release;
 
 static void drop(int fd)
 {
@@ -161,11 +162,15 @@ int main(int argc, char **argv)
             certificate = argv[i + 1];
         else if (strcmp(argv[i], "--bulk") == 0)
             bulk = atoi(argv[i + 1]) != 0;
+        else if (strcmp(argv[i], "--release") == 0)
+            release = atoi(argv[i + 1]) != 0;
     }
     conns = calloc(raise_fd_limit(), sizeof *conns);
     if (conns == NULL)
         die("calloc");
     context = make_context(TLS_server_method());
+    if (release)
+        SSL_CTX_set_mode(context, SSL_MODE_RELEASE_BUFFERS);
     if (SSL_CTX_use_certificate_chain_file(context, certificate) != 1 ||
         SSL_CTX_use_PrivateKey_file(context, certificate, SSL_FILETYPE_PEM) != 1)
         die_tls(certificate);

@@ -17,10 +17,10 @@ GIL_LIMIT = 0.05
 
 def bars(results: Sequence[CaseResult]) -> list[Bar]:
     one, two = results
-    busy, waits = two.median(TWO_LOOPS.name, "server_busy"), two.median(TWO_LOOPS.name, "gil_wait")
+    wanted, waits = two.median(TWO_LOOPS.name, "server_wanted"), two.median(TWO_LOOPS.name, "gil_wait")
     return [
         Bar(f"CPU of wawo ≤ {RAW_LIMIT} x raw C", one.ratio(WAWO.name, RAW.name, "cpu_us"), RAW_LIMIT),
-        Bar(f"CPU time of two loops ≥ {BUSY_LIMIT} x the wall's", busy, BUSY_LIMIT, at_least=True),
+        Bar(f"two loops run, or wait for a core, ≥ {BUSY_LIMIT} x the wall's time", wanted, BUSY_LIMIT, at_least=True),
         Bar(f"of which they wait for the GIL ≤ {GIL_LIMIT}", waits, GIL_LIMIT),
     ]
 
@@ -40,7 +40,10 @@ SCENARIO = Scenario(
             {"mode": "bulk", "connections": 2},
             (WAWO, TWO_LOOPS),
             pinned=False,
-            columns=(Column("waits for\nthe GIL", "gil_wait", "{:.3f}"),),
+            columns=(
+                Column("cores\nwanted", "server_wanted", "{:.2f}"),
+                Column("waits for\nthe GIL", "gil_wait", "{:.3f}"),
+            ),
             measure=measure_bulk,
         ),
     ],

@@ -1,20 +1,22 @@
-"""Silent TLS connections: what each holds in user memory once its handshake and one echo are over."""
+"""Silent TLS connections: what each holds in user memory once its handshake and one echo are over.
+
+Raw C gives its record buffers back after each call here: what is left is OpenSSL's session, which all must have.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bench.harness.contenders import UVLOOP, WAWO
 from bench.harness.measure import Bar, Case, CaseResult, Column, Scenario
-from bench.harness.secure import SECURE, measure_idle
+from bench.harness.secure import SECURE, bar, measure_idle
 
 IDLE = 2000
 UVLOOP_LIMIT = 0.5
+RAW_LIMIT = 1.1
 
 
 def bars(results: Sequence[CaseResult]) -> list[Bar]:
-    value = results[0].ratio(WAWO.name, UVLOOP.name, "bytes_per_connection")
-    return [Bar(f"user memory of wawo for each ≤ {UVLOOP_LIMIT} x uvloop", value, UVLOOP_LIMIT)]
+    return [bar(results[0], "user memory of wawo for each", "bytes_per_connection", UVLOOP_LIMIT, RAW_LIMIT)]
 
 
 SCENARIO = Scenario(
