@@ -92,6 +92,7 @@ cdef extern from "<wawo.h>" nogil:
         uint64_t pool_exported
         uint64_t pool_bytes
         uint64_t pool_starved
+        uint64_t pool_kept
         uint64_t slab_bytes
     void wawo_engine_stats(wawo_threads *t, unsigned loop, wawo_loop_stats *out)
     void wawo_engine_slow_ns(wawo_threads *t, int64_t ns)

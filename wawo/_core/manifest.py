@@ -45,6 +45,7 @@ NET = (
     "net/share.c",
     "net/conn.c",
     "net/conn_in.c",
+    "net/conn_kept.c",
     "net/conn_time.c",
     "net/event.c",
     "net/fanout.c",

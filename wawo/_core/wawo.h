@@ -108,6 +108,7 @@ bool wawo_engine_current(const struct wawo_threads *t);
     X(pool_exported, "chunks held by views")                                                                           \
     X(pool_bytes, "bytes mapped for chunks")                                                                           \
     X(pool_starved, "times the pool was at its limit")                                                                 \
+    X(pool_kept, "bytes kept for paused connections, beside the pool")                                                 \
     X(slab_bytes, "bytes mapped for connections, slices and the like")
 struct wawo_loop_stats {
 #define X(name, text) wawo_u64 name;

@@ -49,6 +49,7 @@ _COUNTERS = (
     "pool_exported",
     "pool_bytes",
     "pool_starved",
+    "pool_kept",
     "slab_bytes",
 )
 

@@ -284,23 +284,8 @@ static struct script *script_at(int pipe, int side)
     return peer_script(pipe, side);
 }
 
-/* What connections received and were paused in the middle of holds chunks, for as long as their program likes. */
-static bool holds_chunks_paused(void)
-{
-    unsigned i;
-
-    for (i = 0; i < app.actor_count; i++) {
-        const struct actor *a = &app.actors[i];
-
-        if (!a->closed && a->paused && a->share->conn != NULL && a->share->conn->backlog != NULL)
-            return true;
-    }
-    return false;
-}
-
 void program_check_idle(void)
 {
-    bool held = holds_chunks_paused();
     unsigned i;
 
     for (i = 0; i < app.party_count; i++) {
@@ -319,7 +304,7 @@ void program_check_idle(void)
             peer_script(a->pipe, 1 - a->side) == NULL) /* two of ours may wait for each other */
             continue;
         in = &pipes[a->pipe].half[1 - a->side];
-        if (in->read < in->arrived && !(held && (a->share->conn->pauses & WAWO_PAUSE_MEMORY)))
+        if (in->read < in->arrived)
             SIM_FAIL("connection %llx (state %d, pauses %x, orders %x, %zu pending) left %zu bytes unread",
                      (unsigned long long)a->id, a->share->conn->state, a->share->conn->pauses,
                      a->share->conn->sock.orders, wawo_share_pending(a->share), in->arrived - in->read);

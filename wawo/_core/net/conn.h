@@ -38,7 +38,13 @@ struct wawo_backlog {
     struct wawo_held *first;        /* events, delivered first on resume */
     struct wawo_held *fresh;        /* the last one held back from the batch under delivery */
     struct wawo_ring in;            /* bytes that went through no filter yet */
+    struct wawo_conn *conn;         /* whose */
+    struct wawo_list loose;         /* among those that hold chunks of the pool */
+    size_t packed;                  /* bytes that were moved out of such */
+    bool grown;                     /* since it was last looked at */
 };
+
+struct wawo_net;
 
 struct wawo_conn {
     struct wawo_sock sock;
@@ -173,6 +179,17 @@ bool wawo_conn_run_backlog(struct wawo_conn *c);
 void wawo_conn_drop_backlog(struct wawo_conn *c);
 /* Gives it a backlog, if it has none, into which all goes that comes before the batch is over. WAWO_ENOMEM. */
 int wawo_conn_expect_nothing(struct wawo_conn *c);
+/* ---- what is kept back: conn_kept.c ---- */
+
+/* More is kept, in a chunk. */
+void wawo_conn_keep(struct wawo_backlog *b);
+/* The turn is over, and it is still kept: few bytes hold no chunk any longer. */
+void wawo_conn_pack_few(struct wawo_backlog *b);
+/* Chunks are short: nothing holds one any longer, as far as the limit allows. */
+void wawo_conn_pack_all(struct wawo_net *net);
+/* Nothing is kept any more. */
+void wawo_conn_unkeep(struct wawo_backlog *b);
+
 /* There are chunks again. */
 void wawo_conn_fed(struct wawo_conn *c);
 /* A message (or bytes) from filter `from`, for the one above it or for the listener. `owned`: its reference of the chunk

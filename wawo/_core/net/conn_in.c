@@ -105,18 +105,24 @@ void wawo_conn_drop_backlog(struct wawo_conn *c)
         wawo_slab_give(&net->helds, h);
     }
     wawo_ring_clear(&b->in, &net->loop->heap);
+    wawo_conn_unkeep(b);
     wawo_slab_give(&net->backlogs, b);
     c->backlog = NULL;
 }
 
 static struct wawo_backlog *backlog_of(struct wawo_conn *c)
 {
-    if (c->backlog == NULL) {
-        c->backlog = wawo_slab_take(&wawo_net_of(c)->backlogs);
-        if (c->backlog != NULL)
-            memset(c->backlog, 0, sizeof *c->backlog);
+    struct wawo_backlog *b = c->backlog;
+
+    if (b != NULL)
+        return b;
+    c->backlog = b = wawo_slab_take(&wawo_net_of(c)->backlogs);
+    if (b != NULL) {
+        memset(b, 0, sizeof *b);
+        b->conn = c;
+        wawo_list_init(&b->loose);
     }
-    return c->backlog;
+    return b;
 }
 
 int wawo_conn_expect_nothing(struct wawo_conn *c)
@@ -148,7 +154,7 @@ void wawo_conn_hold_event(struct wawo_conn *c, const struct wawo_event *e)
     h->next = *link;
     *link = b->fresh = h;
     c->share->holding = 1;
-    wawo_net_touch(c);
+    wawo_conn_keep(b);
 }
 
 /* ---- receiving ---- */
@@ -259,8 +265,10 @@ static void keep_input(struct wawo_conn *c, const struct wawo_span *in)
 {
     struct wawo_backlog *b = backlog_of(c);
 
-    if (b != NULL && wawo_ring_append(&b->in, &wawo_net_of(c)->loop->heap, in->ptr, in->len, in->chunk, NULL) == 0)
+    if (b != NULL && wawo_ring_append(&b->in, &wawo_net_of(c)->loop->heap, in->ptr, in->len, in->chunk, NULL) == 0) {
+        wawo_conn_keep(b);
         return;
+    }
     wawo_chunk_drop(in->chunk);
     wawo_conn_end(c, WAWO_OP_RECEIVE, ENOMEM);
 }

@@ -215,6 +215,8 @@ static void feed_starving(struct wawo_net *net)
 
     (void)wawo_pool_collect(loop->heap.pool);
     wawo_pool_stats(loop->heap.pool, &st);
+    if (wawo_pool_left(loop->heap.pool) * 8 < st.limit)
+        wawo_conn_pack_all(net);
     if (wawo_pool_left(loop->heap.pool) * 8 < st.limit) {
         loop->wait_max = STARVING_POLL_NS; /* chunks that views held come home without a call */
         return;
@@ -310,6 +312,7 @@ static int net_init(struct wawo_net *net, struct wawo_loop *loop, struct wawo_en
     net->slow_ns = &engine->slow_ns;
     net->dirty_last = &net->dirty;
     wawo_list_init(&net->starving);
+    wawo_list_init(&net->loose);
     wawo_tls_init(net);
     net->batch.events = wawo_os_map(WAWO_BATCH_ROOM * sizeof *net->batch.events);
     if (net->batch.events == NULL)

@@ -21,6 +21,7 @@ struct wawo_net {
     struct wawo_conn *dirty, **dirty_last;
     struct wawo_conn *leaving; /* its CLOSE is being told; NULL mostly */
     struct wawo_list starving; /* connections that wait for chunks */
+    struct wawo_list loose;    /* backlogs that hold some */
     struct wawo_list branches;
     struct wawo_slab conns, backlogs, helds;
     struct wawo_tls_loop tls;
