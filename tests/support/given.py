@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 from peers import DEADLINE_S
-from systems import NEEDS_UNIX, WINDOWS
+from systems import NEEDS_ABSTRACT, NEEDS_UNIX, WINDOWS
 
-UNIX = [pytest.param(family, marks=NEEDS_UNIX) for family in ("path", "abstract")]
+UNIX = [pytest.param("path", marks=NEEDS_UNIX), pytest.param("abstract", marks=NEEDS_ABSTRACT)]
 
 
 @contextlib.contextmanager

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+from systems import NEEDS_ABSTRACT
 
 
 @pytest.fixture
@@ -15,7 +16,7 @@ def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     return "socket"
 
 
-@pytest.fixture(params=["path", "abstract"])
+@pytest.fixture(params=["path", pytest.param("abstract", marks=NEEDS_ABSTRACT)])
 def host(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.chdir(tmp_path)
     return "unix:socket" if request.param == "path" else f"unix:@wawo-tests-{os.getpid()}-{tmp_path.name}"

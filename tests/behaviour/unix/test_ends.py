@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from peers import Log, echo, eventually, pattern, read_all
-from systems import NEEDS_UNIX
+from systems import NEEDS_UNIX, NEEDS_WAITING
 from unix import dial, listening, serving
 
 import wawo
@@ -127,6 +127,7 @@ class Preparing(Log):
         return self._note("OnPrepareConnect", conn, fd)
 
 
+@NEEDS_WAITING
 def test_full_backlog_is_waited_for(path: str, backend: str) -> None:
     """By each connection with the one socket that it prepared."""
     log = Preparing(OnConnect=lambda conn: conn.send(b"x"))

@@ -106,7 +106,7 @@ TEST_EACH_BACKEND(connect_unix, backend)
     struct wawo_sock s[2];
     struct wawo_addr to;
     const char *host;
-    int fd, i, listener = kit_listen_unix(&host, 0);
+    int fd, i, listener = kit_listen_unix_crowded(&host);
 
     ASSERT_EQ(wawo_addr_parse(&to, host, 0), 0);
     for (i = 0; i < 2; i++) {

@@ -261,13 +261,12 @@ static void unix_failure(const char *backend, const char *host, int error)
 
 TEST_EACH_BACKEND(unix_sockets_that_fail, backend)
 {
-    const int refused = os_has_unix() ? ECONNREFUSED : ENOTSUP;
     char host[5 + WAWO_UNIX_MAX + 2] = "unix:";
 
     unix_failure(backend, host, ENOENT);
     unix_failure(backend, "unix:/no such folder/socket", os_has_unix() ? ENOENT : ENOTSUP);
-    unix_failure(backend, "unix:@wawo-tests-nobody", refused);
-    unix_failure(backend, "unix:/dev/null", refused);
+    unix_failure(backend, "unix:@wawo-tests-nobody", os_has_abstract() ? ECONNREFUSED : ENOTSUP);
+    unix_failure(backend, "unix:/dev/null", os_error_of_no_socket());
     memset(host + 5, 'x', sizeof host - 6);
     unix_failure(backend, host, ENAMETOOLONG);
 }
@@ -279,7 +278,7 @@ TEST_EACH_BACKEND(unix_backlog_is_waited_for, backend)
     struct stage s;
     struct party agent;
     const char *host;
-    int fd[MANY], i, listener = kit_listen_unix(&host, 0);
+    int fd[MANY], i, listener = kit_listen_unix_crowded(&host);
 
     agent_open(&s, &agent, backend);
     for (i = 0; i < MANY; i++)
@@ -302,7 +301,7 @@ TEST_EACH_BACKEND(unix_backlog_stays_full, backend)
     struct wawo_share *share;
     const char *host;
     int64_t start = wawo_os_now_ns();
-    int listener = kit_listen_unix(&host, 0);
+    int listener = kit_listen_unix_crowded(&host);
 
     agent_open(&s, &agent, backend);
     ASSERT_EQ(party_dial(&agent, host, 0, 0, NULL), 0);

@@ -81,17 +81,35 @@ int kit_listen(uint16_t *port)
     return kit_listen_at("127.0.0.1", port, 1024);
 }
 
+/* The last unix socket that has a file, and its name. */
+static struct {
+    int fd;
+    char host[64];
+} unix_listener = {-1, ""};
+
 int kit_listen_unix(const char **host, int backlog)
 {
-    static char name[64];
+    const char *folder = os_has_abstract() ? "@" : "/tmp/";
     static unsigned count;
     uint16_t port = 0;
+    int fd;
 
     if (!os_has_unix())
         SKIP("there are no unix sockets here");
-    snprintf(name, sizeof name, "unix:@wawo-tests-%ld-%u", os_process_id(), ++count);
-    *host = name;
-    return kit_listen_at(name, &port, backlog);
+    snprintf(unix_listener.host, sizeof unix_listener.host, "unix:%swawo-tests-%ld-%u", folder, os_process_id(),
+             ++count);
+    *host = unix_listener.host;
+    fd = kit_listen_at(*host, &port, backlog);
+    if (!os_has_abstract())
+        unix_listener.fd = fd;
+    return fd;
+}
+
+int kit_listen_unix_crowded(const char **host)
+{
+    if (os_has_unix() && !os_full_backlog_waits())
+        SKIP("a full backlog refuses here");
+    return kit_listen_unix(host, 0);
 }
 
 static int connect_with(const char *from, uint16_t port, int buffer)
@@ -265,6 +283,10 @@ void kit_reset(int fd)
 void kit_close(int fd)
 {
     wawo_os_close(fd);
+    if (fd == unix_listener.fd) {
+        (void)remove(unix_listener.host + sizeof "unix:" - 1);
+        unix_listener.fd = -1;
+    }
 }
 
 void kit_close_all(const int *fds, int n)

@@ -31,8 +31,10 @@ int kit_deadline_s(void);
 /* A listening socket on 127.0.0.1, non-blocking as the core wants it. */
 int kit_listen(uint16_t *port);
 int kit_listen_at(const char *host, uint16_t *port, int backlog);
-/* The same on an abstract unix socket of this process; *host is what to dial, until the next call. */
+/* The same on a unix socket of this process; *host is what to dial, until the next call. A file of it goes with kit_close. */
 int kit_listen_unix(const char **host, int backlog);
+/* The same where one connection fills the backlog; skips the test where further ones are not to wait. */
+int kit_listen_unix_crowded(const char **host);
 /* Connected to 127.0.0.1, blocking. */
 int kit_connect(uint16_t port);
 /* The same from an address of 127.0.0.0/8. */

@@ -72,6 +72,12 @@ ptrdiff_t os_send_now(int fd, const void *buf, size_t len);
 /* Makes every accept fail, and the poller say that there is something to accept; false: there is no way. */
 bool os_break_listener(int fd);
 bool os_has_unix(void);
+/* Whether unix sockets may have names that are no files. */
+bool os_has_abstract(void);
+/* Whether a connect to a unix socket with a full backlog is to be tried again; else it is refused. */
+bool os_full_backlog_waits(void);
+/* What a connect to a file says that is no socket. */
+int os_error_of_no_socket(void);
 void os_pair_unix(int fds[2]);
 /* Whether keepalive is on. */
 bool os_has_keepalive(int fd);

@@ -223,6 +223,27 @@ bool os_has_unix(void)
     return true;
 }
 
+#if defined(__linux__)
+enum { LINUX = 1 };
+#else
+enum { LINUX = 0 };
+#endif
+
+bool os_has_abstract(void)
+{
+    return LINUX;
+}
+
+bool os_full_backlog_waits(void)
+{
+    return LINUX;
+}
+
+int os_error_of_no_socket(void)
+{
+    return LINUX ? ECONNREFUSED : ENOTSOCK;
+}
+
 void os_pair_unix(int fds[2])
 {
     int i;

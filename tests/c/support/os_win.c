@@ -240,6 +240,21 @@ bool os_has_unix(void)
     return false;
 }
 
+bool os_has_abstract(void)
+{
+    return false;
+}
+
+bool os_full_backlog_waits(void)
+{
+    return false;
+}
+
+int os_error_of_no_socket(void)
+{
+    return ENOTSUP;
+}
+
 void os_pair_unix(int fds[2])
 {
     (void)fds;

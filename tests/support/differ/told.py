@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,8 @@ class Told:
         self.step = 0
         self.count = 0
         self.told: dict[str, list[list[Any]]] = {}
-        self.unix = script["transport"] == "unix"
+        # Abstract names, which only Linux has; elsewhere such a script goes over TCP.
+        self.unix = script["transport"] == "unix" and sys.platform.startswith("linux")
         self.conns: dict[str, wawo.Connection] = {}
         self.taken: dict[str, int] = {}
         self.reactions = Reactions(self.shape, script["callbacks"], self.log, folder)
