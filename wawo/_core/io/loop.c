@@ -103,6 +103,7 @@ static void turn(struct wawo_loop *loop, const struct wawo_loop_ops *ops)
 
 void wawo_loop_run(struct wawo_loop *loop, const struct wawo_loop_ops *ops)
 {
+    wawo_store(&loop->runner, wawo_thread_self());
     wawo_store(&loop->thread, wawo_thread_self());
     wawo_pool_bind(loop->heap.pool);
     loop->now_ns = loop->ops->clock(loop->backend);
@@ -111,6 +112,7 @@ void wawo_loop_run(struct wawo_loop *loop, const struct wawo_loop_ops *ops)
     run_calls(loop, wawo_mpsc_close(&loop->inbox), true);
     ops->stop(loop);
     wawo_store(&loop->thread, 0);
+    wawo_store(&loop->runner, 0);
 }
 
 void wawo_loop_stop(struct wawo_loop *loop)
@@ -145,6 +147,7 @@ void wawo_loop_after_fork(struct wawo_loop *loop)
     unsigned slot;
 
     wawo_mutex_init(&loop->table.lock); /* whoever held it is gone */
+    wawo_store(&loop->runner, 0);
     wawo_store(&loop->thread, 0);       /* even if it is the one that forked: it runs no loop any more */
     for (slot = 0; slot < loop->table.slots; slot++) {
         struct wawo_sock *s = loop->table.segment[slot / WAWO_TABLE_SEGMENT][slot % WAWO_TABLE_SEGMENT].sock;

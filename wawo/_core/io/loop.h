@@ -38,7 +38,8 @@ struct wawo_loop {
     int64_t now_ns;
     bool busy;         /* set by turn(): do not sleep before the next one */
     int64_t wait_max;  /* set by turn(): sleep at most this long once; -1 = no bound */
-    uintptr_t thread;  /* atomic: who runs it, 0 = nobody */
+    uintptr_t thread;  /* atomic: who may touch what it owns: who runs it, or nobody (0) */
+    uintptr_t runner;  /* atomic: who runs it, 0 = nobody */
     unsigned index;
     char name[16]; /* of its thread */
     struct wawo_heap heap;
@@ -71,10 +72,25 @@ void wawo_loop_stop(struct wawo_loop *loop);
 bool wawo_loop_post(struct wawo_loop *loop, struct wawo_call *c);
 /* The same for many, linked as wawo_mpsc_push_chain wants them: all or none. */
 bool wawo_loop_post_chain(struct wawo_loop *loop, struct wawo_node *newest, struct wawo_node *oldest);
-/* Whether this thread runs the loop. Any thread. */
+/* Whether this thread runs the loop, and may touch what it owns. Any thread. */
 static inline bool wawo_loop_here(const struct wawo_loop *loop)
 {
     return wawo_load_relaxed(&loop->thread) == wawo_thread_self();
+}
+/* Whether this thread runs the loop, and must not wait for it. Any thread. */
+static inline bool wawo_loop_runs_here(const struct wawo_loop *loop)
+{
+    return wawo_load_relaxed(&loop->runner) == wawo_thread_self();
+}
+/* Before and after a call into code that may call us again where nothing may change under it: what it asks for is posted,
+ * as if by another thread. */
+static inline void wawo_loop_step_aside(struct wawo_loop *loop)
+{
+    wawo_store_relaxed(&loop->thread, 0);
+}
+static inline void wawo_loop_step_back(struct wawo_loop *loop)
+{
+    wawo_store_relaxed(&loop->thread, wawo_load_relaxed(&loop->runner));
 }
 /* In the child after a fork: closes the descriptors, nothing else. */
 void wawo_loop_after_fork(struct wawo_loop *loop);

@@ -50,17 +50,21 @@ bool wawo_tls_scratch(struct wawo_net *net)
 bool wawo_tls_enter(struct wawo_conn *c)
 {
     struct wawo_net *net = wawo_net_of(c);
+    bool inside = wawo_unlikely(wawo_tls_of(c)->ops->enters) && !net->attached;
 
-    if (wawo_likely(!wawo_tls_of(c)->ops->enters) || net->attached)
-        return false;
-    net->sink->enter(net->arg);
-    return true;
+    if (inside)
+        net->sink->enter(net->arg);
+    wawo_loop_step_aside(net->loop);
+    return inside;
 }
 
 void wawo_tls_leave(struct wawo_conn *c, bool inside)
 {
+    struct wawo_net *net = wawo_net_of(c);
+
+    wawo_loop_step_back(net->loop);
     if (wawo_unlikely(inside))
-        wawo_net_of(c)->sink->leave(wawo_net_of(c)->arg);
+        net->sink->leave(net->arg);
 }
 
 static void rest(struct wawo_net *net, struct wawo_tls *t)

@@ -410,7 +410,7 @@ bool wawo_engine_current(const struct wawo_threads *t)
     unsigned i;
 
     for (i = 0; i < t->count; i++)
-        if (wawo_loop_here(&t->loops[i]))
+        if (wawo_loop_runs_here(&t->loops[i]))
             return true;
     return false;
 }

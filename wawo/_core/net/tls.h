@@ -108,7 +108,8 @@ struct wawo_chunk *wawo_tls_room(struct wawo_net *net);
 bool wawo_tls_scratch(struct wawo_net *net);
 /* Its session is going to be used for so many bytes: it keeps its buffers where that is often, and for few. */
 void wawo_tls_use(struct wawo_conn *c, size_t bytes);
-/* Enters the sink if the session of c wants that; true: it must be left again. */
+/* Before and after its session is called, whose callbacks may call anything: enters the sink if it wants that (true: it
+ * must be left again), and has them post what they ask for. */
 bool wawo_tls_enter(struct wawo_conn *c);
 void wawo_tls_leave(struct wawo_conn *c, bool inside);
 /* Once a turn: those whose turn it is go on with their handshakes. */
