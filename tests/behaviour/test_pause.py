@@ -182,7 +182,7 @@ def test_a_paused_connection_costs_nothing_when_the_peer_is_gone(backend: str) -
         def rests() -> bool:
             """A loop that has to share the GIL may turn for a while after its work."""
             before = server.stats()["loops"][0]["turns"]
-            time.sleep(0.02)
+            time.sleep(0.02)  # time is what passes
             return server.stats()["loops"][0]["turns"] - before < 5
 
         eventually(rests)

@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 from pages import DOCS, ROOT, blocks
-from peers import Log, echo, read_all, serving
-from secure import client_context, read_plain, server_context, shake
+from peers import Log, echo, read, read_all, serving
+from secure import client_context, server_context, shake
 
 import wawo
 from wawo.errors import close_error, start_error
@@ -182,7 +182,7 @@ def securing() -> Iterator[str]:
     with serving(log, tls=server_context()) as server:
         with shake(server) as peer:
             peer.sendall(b"hello")
-            read_plain(peer, 5)
+            read(peer, 5)
         log.until_count("OnClose")
         with wawo.TcpAgent(seen, tls=client_context()) as agent:
             agent.start()

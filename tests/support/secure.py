@@ -104,17 +104,6 @@ def welcome(sock: socket.socket, context: ssl.SSLContext | None = None) -> ssl.S
     return made
 
 
-def read_plain(sock: ssl.SSLSocket, size: int) -> bytes:
-    """Exactly so many bytes, fewer only at the end."""
-    data = bytearray()
-    while len(data) < size:
-        piece = sock.recv(min(size - len(data), 1 << 20))
-        if not piece:
-            break
-        data += piece
-    return bytes(data)
-
-
 def push(sock: ssl.SSLSocket, data: memoryview) -> memoryview:
     """Send what the system takes now, on a socket that does not block; what is left."""
     with contextlib.suppress(ssl.SSLWantWriteError, ssl.SSLWantReadError):

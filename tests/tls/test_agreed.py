@@ -9,14 +9,13 @@ from typing import Any
 
 import certificates
 import pytest
-from peers import Log, echo, eventually, run_program
+from peers import Log, echo, eventually, read, run_program
 from secure import (
     agency,
     client_context,
     door,
     finish,
     pin,
-    read_plain,
     secured,
     server_context,
     shake,
@@ -88,7 +87,7 @@ def test_sni_switches_contexts(backend: str, version: str, name: str) -> None:
     with secured(Log(OnReceive=echo), backend, first) as server:
         with shake(server, server_hostname=f"{name}.example") as peer:
             peer.sendall(b"hello")
-            assert read_plain(peer, 5) == b"hello"
+            assert read(peer, 5) == b"hello"
         log = Log()
         with wawo.TcpAgent(log, backend=backend, tls=client_context()) as agent:
             agent.start()
@@ -108,7 +107,7 @@ def test_a_context_whose_certificate_is_chosen_by_name_needs_none_itself(backend
     empty.sni_callback = choose  # type: ignore[assignment]
     with secured(Log(OnReceive=echo), backend, empty) as server, shake(server, server_hostname="one.example") as peer:
         peer.sendall(b"hello")
-        assert read_plain(peer, 5) == b"hello"
+        assert read(peer, 5) == b"hello"
 
 
 def test_the_sni_callback_can_refuse(backend: str) -> None:
@@ -171,13 +170,13 @@ def test_pythons_client_resumes_a_session_with_us(backend: str, version: str) ->
     with secured(log, backend, pin(server_context(), version)) as server:
         with shake(server, mine) as peer:
             peer.sendall(b"hello")
-            assert read_plain(peer, 5) == b"hello"  # the tickets of TLS 1.3 came before it
+            assert read(peer, 5) == b"hello"  # the tickets of TLS 1.3 came before it
             session = peer.session
             finish(peer)
         with shake(server, mine, session=session) as peer:
             assert peer.session_reused
             peer.sendall(b"hello")
-            assert read_plain(peer, 5) == b"hello"
+            assert read(peer, 5) == b"hello"
     assert [conn.tls.session_reused for conn in (log.conn(0), log.conn(1))] == [False, True]
 
 
@@ -270,7 +269,7 @@ def test_another_certificate_for_new_connections(backend: str) -> None:
             assert shown(new) == "renewed"
             for peer in (old, new):
                 peer.sendall(b"hello")
-                assert read_plain(peer, 5) == b"hello"
+                assert read(peer, 5) == b"hello"
         server.stop()
         server.start("127.0.0.1", 0)  # and after the next start
         with shake(server) as again:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from framings import CASES, Case
-from peers import DEADLINE_S, Log, dial, echo, eventually, gone, pattern
+from peers import DEADLINE_S, Log, dial, echo, eventually, gone, pattern, read
 from secure import (
     agency,
     client_context,
@@ -19,7 +19,6 @@ from secure import (
     finish,
     pin,
     push,
-    read_plain,
     read_to_end,
     secured,
     server_context,
@@ -39,10 +38,10 @@ def test_every_framing(backend: str, case: Case) -> None:
     log = Log(OnReceive=echo)
     with secured(log, backend, framing=case.framing) as server, shake(server) as peer:
         peer.sendall(wire)
-        assert read_plain(peer, len(wire)) == wire
+        assert read(peer, len(wire)) == wire
         for number in range(0, len(wire), 3):  # records that cut messages
             peer.sendall(wire[number : number + 3])
-        assert read_plain(peer, len(wire)) == wire
+        assert read(peer, len(wire)) == wire
         finish(peer)
         log.until_count("OnClose")
     assert log.messages() == messages * 2
@@ -92,14 +91,14 @@ def test_a_protocol_in_python(backend: str) -> None:
     log = Log(OnReceive=lambda conn, text: conn.send(text.upper()))
     with secured(log, backend, framing=Lines) as server, shake(server) as peer:
         peer.sendall(b"one\ntwo\nthr")
-        assert read_plain(peer, 8) == b"ONE\nTWO\n"
+        assert read(peer, 8) == b"ONE\nTWO\n"
 
 
 def test_a_bad_frame(backend: str) -> None:
     log = Log()
     with secured(log, backend, framing=wawo.WawoPacket()) as server, shake(server) as peer:
         peer.sendall(b"^^\0\0\0\2hi!!")
-        assert read_plain(peer, 1) == b""  # with a goodbye
+        assert read(peer, 1) == b""  # with a goodbye
         peer.close()
         log.until_count("OnClose")
     assert log.messages() == [b"hi"]
@@ -125,13 +124,13 @@ def test_send_packets(backend: str) -> None:
     pieces = [b"a", b"", pattern(20_000), bytearray(b"bc")]
     log = Log(OnHandShake=lambda conn: conn.send_packets(pieces))
     with secured(log, backend) as server, shake(server) as peer:
-        assert read_plain(peer, 20_003) == b"".join(pieces)
+        assert read(peer, 20_003) == b"".join(pieces)
 
 
 def test_send_file(backend: str, file: Path) -> None:
     log = Log(OnHandShake=lambda conn: conn.send_file(file, 10, 200_000, head=b"<", tail=b">"))
     with secured(log, backend) as server, shake(server) as peer:
-        assert read_plain(peer, 200_002) == b"<" + pattern(300_000)[10:200_010] + b">"
+        assert read(peer, 200_002) == b"<" + pattern(300_000)[10:200_010] + b">"
 
 
 def test_files_between_messages(backend: str, file: Path) -> None:
@@ -144,7 +143,7 @@ def test_files_between_messages(backend: str, file: Path) -> None:
     whole = pattern(300_000)
     with secured(log, backend) as server, shake(server) as peer:
         for number in range(5):
-            assert read_plain(peer, 300_001) == b"%d" % number + whole
+            assert read(peer, 300_001) == b"%d" % number + whole
 
 
 def test_a_file_that_becomes_shorter(backend: str, tmp_path: Path) -> None:
@@ -153,7 +152,7 @@ def test_a_file_that_becomes_shorter(backend: str, tmp_path: Path) -> None:
     log = Log(OnHandShake=lambda conn: conn.send_file(path))
     with secured(log, backend) as server:
         peer = wrap(dial(server, receive_buffer=8192))
-        read_plain(peer, 1000)
+        read(peer, 1000)
         with path.open("r+b") as shorter:
             shorter.truncate(4_000_000)
         with contextlib.suppress(OSError):
@@ -176,11 +175,11 @@ def test_broadcast(backend: str) -> None:
             assert server.broadcast(b"on %d" % number) == 10
         wanted = b"".join(b"\4on %d" % number for number in range(5))
         for peer in peers:
-            assert read_plain(peer, len(wanted)) == wanted
+            assert read(peer, len(wanted)) == wanted
         peers[3].sendall(b"\1x")
         wanted = wanted.replace(b"on", b"in")
         for peer in peers:
-            assert read_plain(peer, len(wanted)) == wanted
+            assert read(peer, len(wanted)) == wanted
             peer.close()
         log.until_count("OnClose", 10)
 
@@ -192,7 +191,7 @@ def test_a_broadcast_before_the_handshake_waits_for_it(backend: str) -> None:
         log.until_count("OnAccept")
         assert server.broadcast(b"hello") == 1
         with wrap(sock) as peer:
-            assert read_plain(peer, 5) == b"hello"
+            assert read(peer, 5) == b"hello"
 
 
 @pytest.mark.threads
@@ -208,7 +207,7 @@ def test_sending_from_many_threads(backend: str) -> None:
         threads = [threading.Thread(target=send, args=(mark,)) for mark in range(4)]
         for thread in threads:
             thread.start()
-        wire = read_plain(peer, 5 * 800)
+        wire = read(peer, 5 * 800)
         for thread in threads:
             thread.join(DEADLINE_S)
     messages = [wire[at + 1 : at + 5] for at in range(0, len(wire), 5)]
@@ -244,7 +243,7 @@ def test_pending_and_drain(backend: str) -> None:
     with secured(log, backend, high_water=1_000_000) as server:
         peer = wrap(dial(server, receive_buffer=8192))
         eventually(lambda: 1_000_000 < log.conn().pending <= 10_000_000)
-        assert read_plain(peer, 10_000_000) == pattern(10_000_000)
+        assert read(peer, 10_000_000) == pattern(10_000_000)
         log.until_count("OnDrain")
         eventually(lambda: log.conn().pending == 0)
         peer.close()
@@ -261,7 +260,7 @@ def test_on_send_counts_plaintext(backend: str) -> None:
             sent.append(length)
 
     with secured(Sender(), backend) as server, shake(server) as peer:
-        assert read_plain(peer, 3_000_000) == pattern(3_000_000)
+        assert read(peer, 3_000_000) == pattern(3_000_000)
         eventually(lambda: sum(sent) == 3_000_000)
         assert server.stats()["bytes_out"] > 3_000_000
 
@@ -291,9 +290,9 @@ def test_output_above_high_water_does_not_stop_the_handshake(backend: str) -> No
     data = pattern(3_000_000)
     log = Log(OnAccept=lambda conn: conn.send(data), OnReceive=echo)
     with secured(log, backend, high_water=100_000, low_water=1000) as server, shake(server) as peer:
-        assert read_plain(peer, len(data)) == data
+        assert read(peer, len(data)) == data
         peer.sendall(b"hello")
-        assert read_plain(peer, 5) == b"hello"
+        assert read(peer, 5) == b"hello"
 
 
 @pytest.mark.parametrize("when", ["OnAccept", "OnHandShake"])
@@ -306,7 +305,7 @@ def test_pause_and_resume(backend: str, when: str) -> None:
         conn = log.conn()
         eventually(lambda: conn.paused)
         conn.send(b"still sends")
-        assert read_plain(peer, 11) == b"still sends"
+        assert read(peer, 11) == b"still sends"
         assert log.count("OnReceive") == 0
         conn.resume()
         log.until(lambda: log.received() == pattern(100_000))

@@ -8,7 +8,7 @@ import ssl
 from typing import Any
 
 import pytest
-from peers import DEADLINE_S, Log, dial, echo, eventually, gone, pattern
+from peers import DEADLINE_S, Log, dial, echo, eventually, gone, pattern, read
 from secure import (
     agency,
     client_context,
@@ -16,7 +16,6 @@ from secure import (
     exchange,
     finish,
     pin,
-    read_plain,
     read_to_end,
     secured,
     server_context,
@@ -36,7 +35,7 @@ def test_one_message(backend: str, version: str) -> None:
     with secured(log, backend, pin(server_context(), version)) as server, shake(server) as peer:
         assert peer.version() == version
         peer.sendall(b"hello")
-        assert read_plain(peer, 5) == b"hello"
+        assert read(peer, 5) == b"hello"
         finish(peer)
         log.until_count("OnClose")
         assert server.stats()["handshakes"] == 1
@@ -61,13 +60,13 @@ def test_sizes_around_a_record(backend: str, size: int) -> None:
     data = pattern(size)
     log = Log(OnHandShake=lambda conn: conn.send(data))
     with secured(log, backend) as server, shake(server) as peer:
-        assert read_plain(peer, size) == data
+        assert read(peer, size) == data
 
 
 def test_what_was_sent_before_the_handshake_comes_behind_it(backend: str, version: str) -> None:
     log = Log(OnAccept=lambda conn: conn.send(b"welcome"))
     with secured(log, backend, pin(server_context(), version)) as server, shake(server) as peer:
-        assert read_plain(peer, 7) == b"welcome"
+        assert read(peer, 7) == b"welcome"
 
 
 def test_many_small_messages_share_records(backend: str) -> None:
@@ -78,7 +77,7 @@ def test_many_small_messages_share_records(backend: str) -> None:
     log = Log(OnReceive=answer)
     with secured(log, backend) as server, shake(server) as peer:
         peer.sendall(b"go")
-        assert read_plain(peer, 6000) == b"".join(b"%06d" % number for number in range(1000))
+        assert read(peer, 6000) == b"".join(b"%06d" % number for number in range(1000))
         assert server.stats()["bytes_out"] < 6000 + 3000  # not 1,000 records of 22 bytes more
 
 
@@ -87,9 +86,9 @@ def test_an_agent(backend: str, version: str) -> None:
     with door() as sock, agency(log, backend) as agent:
         conn = agent.connect(*sock.getsockname())
         with welcome(sock, pin(server_context(), version)) as peer:
-            assert read_plain(peer, 5) == b"early"
+            assert read(peer, 5) == b"early"
             peer.sendall(b"hello")
-            assert read_plain(peer, 5) == b"hello"
+            assert read(peer, 5) == b"hello"
             assert conn.tls.version == version
             assert conn.tls.server_hostname == "127.0.0.1"
             finish(peer)
@@ -176,7 +175,7 @@ def test_nobody_needs_to_listen_to_the_handshake(backend: str) -> None:
 
     with secured(Quiet(), backend) as server, shake(server) as peer:
         peer.sendall(b"hello")
-        assert read_plain(peer, 5) == b"hello"
+        assert read(peer, 5) == b"hello"
     assert seen == ["TLSv1.3"]
 
 
@@ -196,7 +195,7 @@ def test_an_adopted_connection_shakes_hands_too(backend: str) -> None:
             right.settimeout(DEADLINE_S)
             with client_context().wrap_socket(right, server_hostname="localhost") as peer:
                 adopted.send(b"to you")
-                assert read_plain(peer, 6) == b"to you"
+                assert read(peer, 6) == b"to you"
 
 
 def test_behind_a_proxy_header(backend: str) -> None:
@@ -207,7 +206,7 @@ def test_behind_a_proxy_header(backend: str) -> None:
         log.until_count("OnAccept")  # the header was a read of its own
         with wrap(sock) as peer:
             peer.sendall(b"hello")
-            assert read_plain(peer, 5) == b"hello"
+            assert read(peer, 5) == b"hello"
         assert log.conn().remote_address == ("192.0.2.7", 1000)
 
 

@@ -14,14 +14,13 @@ import threading
 from pathlib import Path
 
 import pytest
-from peers import DEADLINE_S, Log, dial, echo, eventually, gone, pattern, read_all, reset
+from peers import DEADLINE_S, Log, dial, echo, eventually, gone, pattern, read, read_all, reset
 from secure import (
     Frozen,
     agency,
     client_context,
     door,
     pin,
-    read_plain,
     read_to_end,
     secured,
     server_context,
@@ -78,7 +77,7 @@ def test_a_fin_without_goodbye_is_a_truncation(backend: str, version: str) -> No
     with secured(log, backend, pin(server_context(), version)) as server:
         with shake(server) as peer:
             peer.sendall(b"hello")
-            assert read_plain(peer, 5) == b"hello"
+            assert read(peer, 5) == b"hello"
         log.until_count("OnClose")
     assert log.received() == b"hello"
     assert log.closes() == [BROKEN]
@@ -136,7 +135,7 @@ def test_whoever_wants_to_may_ignore_truncations(backend: str) -> None:
     with secured(log, backend, context) as server:
         with shake(server) as peer:
             peer.sendall(b"hello")
-            assert read_plain(peer, 5) == b"hello"
+            assert read(peer, 5) == b"hello"
         log.until_count("OnClose")
     assert log.closes() == [CLEAN]
 

@@ -10,14 +10,13 @@ import threading
 from typing import Any
 
 import pytest
-from peers import DEADLINE_S, Log, dial, echo, eventually, gone, reset
+from peers import DEADLINE_S, Log, dial, echo, eventually, gone, read, reset
 from secure import (
     Frozen,
     agency,
     client_context,
     door,
     pin,
-    read_plain,
     secured,
     server_context,
     shake,
@@ -241,7 +240,7 @@ def test_the_limit_ends_with_the_handshake(backend: str) -> None:
         log.until_count("OnClose")  # which took as long as the limit is
         gone(stuck)
         peer.sendall(b"hello")
-        assert read_plain(peer, 5) == b"hello"
+        assert read(peer, 5) == b"hello"
     assert log.closes()[0] == (wawo.Operation.ACCEPT, errno.ETIMEDOUT)
 
 
@@ -270,7 +269,7 @@ def test_ending_in_the_handshake(backend: str) -> None:
 def test_close_behind_output_waits_for_the_handshake(backend: str, version: str) -> None:
     log = Log(OnAccept=lambda conn: (conn.send(b"goodbye"), conn.close()))
     with secured(log, backend, pin(server_context(), version)) as server, shake(server) as peer:
-        assert read_plain(peer, 100) == b"goodbye"
+        assert read(peer, 100) == b"goodbye"
         peer.close()
         log.until_count("OnClose")
     assert log.names()[:2] == ["OnAccept", "OnClose"]
@@ -280,7 +279,7 @@ def test_close_behind_output_waits_for_the_handshake(backend: str, version: str)
 def test_a_refusal_in_on_hand_shake(backend: str) -> None:
     log = Log(OnHandShake=lambda conn: wawo.HandleResult.ERROR)
     with secured(log, backend) as server, shake(server) as peer:
-        assert read_plain(peer, 1) == b""
+        assert read(peer, 1) == b""
         peer.close()
         log.until_count("OnClose")
     assert log.closes() == [(wawo.Operation.ACCEPT, errno.ECANCELED)]
@@ -299,7 +298,7 @@ def test_a_storm_of_handshakes_beside_an_established_echo(backend: str) -> None:
                 for _ in range(10):
                     with shake(server, contexts) as peer:
                         peer.sendall(b"x")
-                        assert read_plain(peer, 1) == b"x"
+                        assert read(peer, 1) == b"x"
             except BaseException as error:
                 failures.append(error)
 
@@ -309,7 +308,7 @@ def test_a_storm_of_handshakes_beside_an_established_echo(backend: str) -> None:
         rounds = 0
         while any(thread.is_alive() for thread in threads):
             old.sendall(b"ping")
-            assert read_plain(old, 4) == b"ping"
+            assert read(old, 4) == b"ping"
             rounds += 1
         for thread in threads:
             thread.join(DEADLINE_S)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from peers import DEADLINE_S, Log, dial, echo, eventually, gone, meeting, pattern, read, serving
-from secure import agency, client_context, door, finish, pin, read_plain, secured, server_context, welcome, wrap
+from secure import agency, client_context, door, finish, pin, secured, server_context, welcome, wrap
 
 import wawo
 
@@ -37,7 +37,7 @@ def test_a_server(backend: str, version: str) -> None:
         assert read(sock, 2) == b"GO"
         with wrap(sock, pin(client_context(), version)) as peer:
             peer.sendall(b"hello")
-            assert read_plain(peer, 5) == b"hello"
+            assert read(peer, 5) == b"hello"
             assert log.conn().tls.version == version
             finish(peer)
         log.until_count("OnClose")
@@ -68,7 +68,7 @@ def test_an_agent(backend: str, version: str) -> None:
         assert read(sock, 8) == b"STARTTLS"
         sock.sendall(b"GO")
         with pin(server_context(), version).wrap_socket(sock, server_side=True) as peer:
-            assert read_plain(peer, 5) == b"hello"
+            assert read(peer, 5) == b"hello"
             assert conn.tls.version == version
             finish(peer)
         log.until_count("OnClose")
@@ -114,7 +114,7 @@ def test_at_once(backend: str, callback: str) -> None:
     log = Log(**{"OnReceive": echo, callback: begin})
     with serving(log, backend) as server, wrap(dial(server)) as peer:
         peer.sendall(b"hello")
-        assert read_plain(peer, 5) == b"hello"
+        assert read(peer, 5) == b"hello"
     assert log.count("OnHandShake") == (1 if callback == "OnAccept" else 2)
     assert not shaken
 
@@ -137,7 +137,7 @@ def test_what_was_sent_before_goes_in_the_clear_whatever_it_is(backend: str, fil
         assert read(sock, len(before)) == before
         assert read(sock, 300_000) == file.read_bytes()
         with wrap(sock) as peer:
-            assert read_plain(peer, 6) == b"sealed"
+            assert read(peer, 6) == b"sealed"
             eventually(lambda: log.conn().pending == 0)
 
 
@@ -211,7 +211,7 @@ def test_a_protocol_of_ones_own(backend: str) -> None:
         assert read(sock, 3) == b"GO\n"
         with wrap(sock) as peer:
             peer.sendall(b"hello\n")
-            assert read_plain(peer, 6) == b"hello\n"
+            assert read(peer, 6) == b"hello\n"
         second = dial(server)
         second.sendall(b"STARTTLS\nslipped in\n")
         assert read(second, 100)[:3] == b"GO\n"
