@@ -681,20 +681,6 @@ static void finish_input(struct wawo_conn *c)
     wawo_conn_flush(c);
 }
 
-/* The delivery is over; true when something that was kept back is delivered with the next one. */
-static bool settle_backlog(struct wawo_conn *c)
-{
-    c->backlog->fresh = NULL;
-    c->share->holding = 0;
-    if (c->secure && wawo_tls_of(c)->starting && c->state == WAWO_CONN_OPEN)
-        wawo_tls_start(c);
-    if (c->backlog != NULL && wawo_conn_receives(c))
-        return wawo_conn_run_backlog(c);
-    if (c->backlog != NULL)
-        wawo_conn_pack_few(c->backlog);
-    return false;
-}
-
 void wawo_conn_settle(struct wawo_conn *c)
 {
     c->dirty = false;
@@ -707,7 +693,7 @@ void wawo_conn_settle(struct wawo_conn *c)
         gone(c);
         return;
     }
-    if (wawo_unlikely(c->backlog != NULL) && settle_backlog(c)) {
+    if (wawo_unlikely(c->backlog != NULL) && wawo_conn_settle_backlog(c)) {
         wawo_net_touch(c); /* those events first */
         return;
     }

@@ -183,8 +183,9 @@ int wawo_conn_expect_nothing(struct wawo_conn *c);
 
 /* More is kept, in a chunk. */
 void wawo_conn_keep(struct wawo_backlog *b);
-/* The turn is over, and it is still kept: few bytes hold no chunk any longer. */
-void wawo_conn_pack_few(struct wawo_backlog *b);
+/* The delivery is over: true when something that was kept goes with the next one. If that is not wanted yet, few bytes
+ * hold no chunk any longer. */
+bool wawo_conn_settle_backlog(struct wawo_conn *c);
 /* Chunks are short: nothing holds one any longer, as far as the limit allows. */
 void wawo_conn_pack_all(struct wawo_net *net);
 /* Nothing is kept any more. */

@@ -79,11 +79,20 @@ void wawo_conn_keep(struct wawo_backlog *b)
     wawo_net_touch(b->conn);
 }
 
-void wawo_conn_pack_few(struct wawo_backlog *b)
+bool wawo_conn_settle_backlog(struct wawo_conn *c)
 {
-    if (b->grown)
-        (void)pack(wawo_net_of(b->conn), b, FEW);
-    b->grown = false;
+    c->backlog->fresh = NULL;
+    c->share->holding = 0;
+    if (c->secure && wawo_tls_of(c)->starting && c->state == WAWO_CONN_OPEN)
+        wawo_tls_start(c);
+    if (c->backlog == NULL)
+        return false;
+    if (wawo_conn_receives(c))
+        return wawo_conn_run_backlog(c);
+    if (c->backlog->grown)
+        (void)pack(wawo_net_of(c), c->backlog, FEW);
+    c->backlog->grown = false;
+    return false;
 }
 
 void wawo_conn_pack_all(struct wawo_net *net)
