@@ -97,6 +97,22 @@ def test_close_timeout_with_a_peer_that_never_reads(backend: str) -> None:
         eventually(lambda: server.count == 0)
 
 
+def test_close_timeout_behind_a_long_callback(backend: str) -> None:
+    """It counts from the call: the turn of the loop that the callback is a part of may have begun long before."""
+    closed: list[float] = []
+
+    def accept(conn: wawo.Connection) -> None:
+        threading.Event().wait(0.5)
+        closed.append(time.monotonic())
+        conn.close()
+
+    log = Log(OnAccept=accept)
+    with serving(log, backend, close_timeout=0.5) as server, dial(server):
+        log.until_count("OnClose")
+        assert time.monotonic() - closed[0] >= 0.5
+    assert log.closes() == [CLEAN]
+
+
 @punctual
 def test_close_timeout_with_a_peer_that_never_closes(backend: str) -> None:
     """All arrived; only the peer's FIN is missing: that is a clean end."""

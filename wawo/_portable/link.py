@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import errno
 import socket
+import time
 from typing import TYPE_CHECKING, Any
 
 from . import limits, secure, system
@@ -234,7 +235,7 @@ class Link(Sock):
     def _watch_progress(self) -> None:
         """Look again after close_timeout."""
         self.out.watch()
-        self.loop.timers.set(self.timer, self.loop.now + self.branch.endpoint.options.close_timeout)
+        self.loop.timers.set(self.timer, time.monotonic() + self.branch.endpoint.options.close_timeout)
 
     def _begin_close(self, operation: int, error: int) -> None:
         self.share.advance(CLOSING)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import time
 from typing import TYPE_CHECKING
 
 from . import limits
@@ -60,7 +61,7 @@ def _begin(link: Link, wish: TlsWish, before: Ring) -> None:
         link.end(operation_of(link), errno.EPROTO)
         return
     link.tls = tls
-    loop.timers.set(link.timer, loop.now + link.branch.endpoint.options.handshake_timeout)
+    loop.timers.set(link.timer, time.monotonic() + link.branch.endpoint.options.handshake_timeout)
     link.order(RECV, 0)  # paused or not
     if not wish[1]:
         _wait_for_step(link, tls)

@@ -92,6 +92,11 @@ static inline void wawo_loop_step_back(struct wawo_loop *loop)
 {
     wawo_store_relaxed(&loop->thread, wawo_load_relaxed(&loop->runner));
 }
+/* The time for a limit that may begin in a callback: the turn, whose time is now_ns, may have begun long before. */
+static inline int64_t wawo_loop_clock(const struct wawo_loop *loop)
+{
+    return loop->ops->clock(loop->backend);
+}
 /* In the child after a fork: closes the descriptors, nothing else. */
 void wawo_loop_after_fork(struct wawo_loop *loop);
 

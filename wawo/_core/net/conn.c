@@ -273,7 +273,8 @@ static void watch_on(struct wawo_conn *c)
     struct wawo_net *net = wawo_net_of(c);
 
     c->moved = false;
-    wawo_timer_set(&net->loop->wheel, &c->timer, net->loop->now_ns + c->branch->endpoint->options.close_timeout_ns);
+    wawo_timer_set(&net->loop->wheel, &c->timer,
+                   wawo_loop_clock(net->loop) + c->branch->endpoint->options.close_timeout_ns);
 }
 
 static void watch_progress(struct wawo_conn *c)

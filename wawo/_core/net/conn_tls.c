@@ -211,7 +211,7 @@ static void limit_time(struct wawo_conn *c)
 {
     struct wawo_loop *loop = loop_of(c);
 
-    wawo_timer_set(&loop->wheel, &c->timer, loop->now_ns + c->branch->endpoint->options.handshake_timeout_ns);
+    wawo_timer_set(&loop->wheel, &c->timer, wawo_loop_clock(loop) + c->branch->endpoint->options.handshake_timeout_ns);
 }
 
 void wawo_tls_await(struct wawo_conn *c)
