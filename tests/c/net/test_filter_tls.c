@@ -5,6 +5,7 @@
 
 #include "fuzz/fuzz.h"
 
+#include "base/atomic.h"
 #include "base/err.h"
 #include "io/threads.h"
 
@@ -251,21 +252,23 @@ TEST_EACH_BACKEND(tls_a_storm_of_handshakes, backend)
 
 struct hog {
     struct wawo_chunk *chunks[64];
-    unsigned count;
+    unsigned count; /* atomic: set when all are there */
 };
 
 /* Nothing is left to receive into. */
 static void close_and_take_all(struct party *p, const struct wawo_event *e, struct actor *a)
 {
     struct hog *h = p->arg;
+    unsigned n = 0;
 
     (void)a;
     if (e->kind != WAWO_ON_ACCEPT)
         return;
     ASSERT_EQ(wawo_share_send(e->share, "bye", 3), 1);
     ASSERT_TRUE(wawo_share_close(e->share));
-    while ((h->chunks[h->count] = wawo_pool_take(p->stage->threads->loops[0].heap.pool, 0)) != NULL)
-        ASSERT_LT(++h->count, 64u);
+    while ((h->chunks[n] = wawo_pool_take(p->stage->threads->loops[0].heap.pool, 0)) != NULL)
+        ASSERT_LT(++n, 64u);
+    wawo_store(&h->count, n);
 }
 
 /* What it has to say waits for a handshake, which goes on when there is memory again. */
@@ -276,6 +279,7 @@ TEST_EACH_POLLER(tls_closed_with_no_memory_to_receive_into, backend)
     struct hog hog = {.count = 0};
     struct stage s;
     struct party server;
+    unsigned n;
     char answer;
     int fd;
 
@@ -289,8 +293,8 @@ TEST_EACH_POLLER(tls_closed_with_no_memory_to_receive_into, backend)
     do
         wawo_engine_stats(s.threads, 0, &st);
     while (st.pool_starved == 0);
-    while (hog.count > 0)
-        wawo_chunk_drop(hog.chunks[--hog.count]);
+    for (n = wawo_load(&hog.count); n > 0; n--)
+        wawo_chunk_drop(hog.chunks[n - 1]);
     ASSERT_EQ(kit_read(fd, &answer, 1), 1u);
     ASSERT_EQ(answer, 'h');
     ASSERT_EQ(toytls_read(fd, record), 3u);
