@@ -351,7 +351,8 @@ void wawo_tls_part(struct wawo_conn *c)
     wawo_tls_leave(c, inside);
 }
 
-/* A record that is alone goes out from where OpenSSL sealed it; several leave together. */
+/* A record that is alone goes out from where OpenSSL sealed it, unless others wait for the GIL meanwhile; several leave
+ * together. */
 int wawo_tls_put(struct wawo_tls_pipe *pipe, const void *data, size_t len)
 {
     struct wawo_tls *t = wawo_container_of(pipe, struct wawo_tls, pipe);
@@ -359,7 +360,7 @@ int wawo_tls_put(struct wawo_tls_pipe *pipe, const void *data, size_t len)
     struct wawo_ring *out = &t->conn->sock.out;
     ptrdiff_t n = 0;
 
-    if (t->last && out->head == NULL && t->went >= 0 && loop->ops->send_bytes != NULL) {
+    if (t->last && !t->ops->enters && out->head == NULL && t->went >= 0 && loop->ops->send_bytes != NULL) {
         n = loop->ops->send_bytes(loop->backend, &t->conn->sock, data, len);
         t->went = n < 0 ? n : t->went + n;
         if (wawo_likely(n < 0 || (size_t)n == len))
