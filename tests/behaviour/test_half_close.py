@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+from typing import Any
 
 import pytest
 from peers import DEADLINE_S, Log, dial, echo, pattern, read, read_all, serving
@@ -11,6 +12,11 @@ from peers import DEADLINE_S, Log, dial, echo, pattern, read, read_all, serving
 import wawo
 
 CLEAN = (wawo.Operation.CLOSE, 0)
+
+
+class Teller(Log):
+    def OnSend(self, conn: wawo.Connection, length: int) -> Any:
+        return self._note("OnSend", conn, length)
 
 
 def test_calls_that_ask_for_an_end_answer_nothing(backend: str) -> None:
@@ -48,6 +54,36 @@ def test_peer_first_with_the_data_in_one_segment(backend: str, framing: wawo.Raw
             log.until_count("OnClose", number)
     assert log.messages() == [b"hello"] * 50
     assert log.closes() == [CLEAN] * 50
+
+
+def test_peer_first_the_answer_to_its_last_word_is_told(backend: str) -> None:
+    """Its FIN is met together with what is answered, or in the turn behind it."""
+    said = threading.Event()
+
+    def wait(conn: wawo.Connection) -> None:
+        assert said.wait(DEADLINE_S)
+
+    log = Teller(OnAccept=wait, OnReceive=echo)
+    with serving(log, backend) as server, dial(server) as peer:
+        peer.sendall(b"hello")
+        peer.shutdown(socket.SHUT_WR)
+        said.set()
+        assert read_all(peer) == b"hello"
+        log.until_count("OnClose")
+    assert log.names()[2:5] == ["OnReceive", "OnSend", "OnClose"]
+
+
+def test_peer_first_who_answers_on_send_too_is_ended_all_the_same(backend: str) -> None:
+    def more(conn: wawo.Connection, length: int) -> None:
+        conn.send(b"more")
+
+    log = Teller(OnReceive=echo, OnSend=more)
+    with serving(log, backend) as server, dial(server) as peer:
+        peer.sendall(b"hello")
+        peer.shutdown(socket.SHUT_WR)
+        assert read_all(peer).startswith(b"hello")
+        log.until_count("OnClose")
+    assert log.closes() == [CLEAN]
 
 
 def test_peer_first_replies_of_megabytes_still_flow(backend: str) -> None:

@@ -52,7 +52,7 @@ class Backlog:
 class Inlet:
     """Only its loop's thread calls."""
 
-    __slots__ = ("_codec", "_link", "_listens", "_most", "_unread", "backlog", "broken", "pauses")
+    __slots__ = ("_answered", "_codec", "_link", "_listens", "_most", "_unread", "backlog", "broken", "pauses")
 
     def __init__(self, link: Link) -> None:
         endpoint = link.share.endpoint
@@ -62,6 +62,7 @@ class Inlet:
         self._unread = bytearray()
         self._listens = _RECEIVE in endpoint.callbacks
         self.backlog: Backlog | None = None
+        self._answered = False  # the end was met: what was sent until then has been told
         self.broken = 0  # the stream is malformed: what to close with after the batch
         self.pauses = 0
 
@@ -140,6 +141,20 @@ class Inlet:
         if tls is None:
             return bool(self._link.eof or self.broken)
         return bool((self._link.eof and not tls.shaking) or self.broken or tls.error is not None)
+
+    def ends(self, told: bool) -> bool:
+        """Whether the end is due, at the end of a turn. `told`: of what was sent in it, the listener hears before that;
+        once, or one that always has more to say would never end."""
+        link = self._link
+        pausing = self.pauses & PAUSE_USER and not secure.failed(link)
+        if not self.over or pausing or self.backlog is not None or link.state != RUNNING:
+            return False
+        wrong = self.broken or (link.tls is not None and link.tls.error is not None)
+        if wrong or self._answered or not told:
+            return True
+        self._answered = True
+        link.loop.touch(link)
+        return False
 
     def received(self, data: bytes) -> None:
         link = self._link

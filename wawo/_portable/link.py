@@ -371,9 +371,9 @@ class Link(Sock):
             if inlet.pauses == 0 and self.state == RUNNING and inlet.run_backlog():
                 self.loop.touch(self)  # those events first
                 return
+        before = len(self.loop.batch)
         self.flush()
-        ended = inlet.over and (not inlet.pauses & PAUSE_USER or secure.failed(self))
-        if ended and self.state == RUNNING and inlet.backlog is None:
+        if inlet.ends(told=len(self.loop.batch) != before):
             self.finish_input()
 
     def wanted(self, wants: int) -> None:

@@ -115,6 +115,33 @@ TEST(nobody_receives_and_nothing_is_lent)
     rig_close(r);
 }
 
+/* What was put off is told of also where the kernel was full: nothing went, and the rest goes when there is room. */
+TEST(what_was_put_off_meets_a_full_kernel)
+{
+    struct rig *r = open_rig(MIB);
+    struct wawo_sock s;
+    char block[1000] = "";
+    size_t full = 0;
+    ptrdiff_t n;
+    int fd = open_pair(r, &s);
+
+    while ((n = wawo_os_send(s.fd, block, sizeof block)) > 0)
+        full += (size_t)n;
+    ASSERT_FALSE(r->ops->going(&s));
+    rig_queue(r, &s, 0, 100);
+    ASSERT_EQ(r->ops->send_soon(r->backend, &s), 0);
+    ASSERT_TRUE(r->ops->going(&s));
+    ASSERT_EQ(rig_next(r, &s, WAWO_DONE_WENT).len, 0u);
+    ASSERT_FALSE(r->ops->going(&s));
+    for (; full > 0; full -= (size_t)n)
+        n = (ptrdiff_t)kit_read(fd, block, wawo_min_size(full, sizeof block));
+    ASSERT_EQ(rig_next(r, &s, WAWO_DONE_SENT).len, 100u);
+    kit_read_pattern(fd, 0, 100);
+    rig_detach(r, &s, false);
+    kit_close(fd);
+    rig_close(r);
+}
+
 /* Bytes and a reset that come together: a standing receive would tell of the bytes alone. */
 TEST(bytes_and_a_reset_at_once)
 {

@@ -124,7 +124,7 @@ def compare(a: dict[str, Any], b: dict[str, Any], script: Script) -> Any:
         if name not in free and a["stats"][name] != b["stats"].get(name):
             yield f"stats {name}: {a['stats'][name]} | {b['stats'].get(name)}"
     for key in {**a["taken"], **b["taken"]} if not free & {"bytes_out", "OnSend"} else ():
-        if a["taken"].get(key) != b["taken"].get(key) and key not in _met_at_once(a["told"], peers, script):
+        if a["taken"].get(key) != b["taken"].get(key):
             yield f"{key}, sum of OnSend: {a['taken'].get(key)} | {b['taken'].get(key)}"
 
 
@@ -169,20 +169,6 @@ def _free_counters(peers: list[tuple[list[Any], list[Any]]], script: Script) -> 
     if commands & set(scripts.ENDING) or names & set(ENDS) or told & {*ENDS, "error", "raise"}:
         found |= {"OnSend", "bytes_out"}  # what is written while a connection ends is not told; what is left is dropped
     return found
-
-
-def _met_at_once(told: dict[str, Any], peers: list[tuple[list[Any], list[Any]]], script: Script) -> set[str]:
-    """Those that had to wait, for a place or for the end of a pause. Freedom: whether their FIN was met before OnSend
-    could tell of what was sent to them; what is written while a connection ends is not told.
-    """
-    found = {f"peer {number}" for number, (left, right) in enumerate(peers) if left[2] or right[2]}
-    return found | (_waited(told, script) if script["options"].get("on_full") == "wait" else set())
-
-
-def _waited(told: dict[str, Any], script: Script) -> set[str]:
-    steps = [step for step, (name, *_) in enumerate(script["steps"]) if name == "connect"]
-    firsts = ((told.get(f"peer {number}"), step) for number, step in enumerate(steps))
-    return {f"peer {number}" for number, (entries, step) in enumerate(firsts) if entries and entries[0][0] != step}
 
 
 def by_chance(found: list[str], again: Callable[[], list[str]]) -> bool:

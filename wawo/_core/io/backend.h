@@ -89,6 +89,8 @@ struct wawo_backend_ops {
     /* The same for whoever is in no hurry: it may take nothing now, and what goes out with the next wait is a
      * WAWO_DONE_WENT. */
     ptrdiff_t (*send_soon)(struct wawo_backend *b, struct wawo_sock *s);
+    /* Whether that WAWO_DONE_WENT of the sock is due, if only of nothing. NULL: there are none. */
+    bool (*going)(const struct wawo_sock *s);
     /* The same for bytes that are in no ring, where s->out is empty: what the kernel takes of them now, or a negative
      * code. 0: the ring is their way. NULL: it always is. */
     ptrdiff_t (*send_bytes)(struct wawo_backend *b, struct wawo_sock *s, const void *data, size_t len);

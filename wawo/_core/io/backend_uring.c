@@ -294,6 +294,11 @@ static ptrdiff_t uring_send_soon(struct wawo_backend *b, struct wawo_sock *s)
     return 0;
 }
 
+static bool uring_going(const struct wawo_sock *s)
+{
+    return s->flags & FLAG_SENDING;
+}
+
 static void uring_shutdown(struct wawo_backend *b, struct wawo_sock *s)
 {
     (void)b;
@@ -525,7 +530,7 @@ static int send_answer(struct wawo_backend *b, const struct uring_cqe *c, struct
         order(b, s, ORDER_SEND, 0);
         wawo_ring_settle(&s->out, b->writer.heap); /* the wait may be long */
     }
-    return c->res > 0;
+    return 1; /* also of nothing: whoever asked whether it is going waits for it */
 }
 
 static int poll_answer(struct wawo_backend *b, const struct uring_cqe *c, struct wawo_done *done, int max)
@@ -724,6 +729,7 @@ const struct wawo_backend_ops wawo_backend_uring = {.name = "uring",
                                                     .recv_stop = uring_recv_stop,
                                                     .send = uring_send,
                                                     .send_soon = uring_send_soon,
+                                                    .going = uring_going,
                                                     .shutdown = uring_shutdown,
                                                     .wait = uring_wait,
                                                     .wake = uring_wake,

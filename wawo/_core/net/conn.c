@@ -354,11 +354,6 @@ static void timer_fired(struct wawo_timer *t)
 
 /* ---- sending ---- */
 
-size_t wawo_conn_pending(const struct wawo_conn *c)
-{
-    return wawo_conn_out(c)->bytes + wawo_load_relaxed(&c->share->posted);
-}
-
 static inline void check_high_water(struct wawo_conn *c, const struct wawo_ring *out)
 {
     if (!c->above && out->bytes > c->branch->endpoint->options.high_water)
@@ -682,6 +677,26 @@ static void finish_input(struct wawo_conn *c)
     wawo_conn_flush(c);
 }
 
+/* Its peer has sent its last, or its stream is broken: once the listener knows what went out it ends. For that it waits
+ * once, or one that always has more to say would never end. */
+static WAWO_COLD void settle_last(struct wawo_conn *c)
+{
+    struct wawo_net *net = wawo_net_of(c);
+    unsigned before = net->batch.count;
+
+    write_ring(c, net->loop->ops->send_soon);
+    if (c->state != WAWO_CONN_OPEN || c->backlog != NULL || ((c->pauses & WAWO_PAUSE_USER) && !wawo_conn_shakes(c)))
+        return;
+    if (c->answered || c->broken != 0 ||
+        (net->batch.count == before && !(net->loop->ops->going != NULL && net->loop->ops->going(&c->sock)))) {
+        finish_input(c);
+        return;
+    }
+    c->answered = true;
+    if (net->batch.count != before)
+        wawo_net_touch(c); /* else what goes touches it */
+}
+
 void wawo_conn_settle(struct wawo_conn *c)
 {
     c->dirty = false;
@@ -698,24 +713,13 @@ void wawo_conn_settle(struct wawo_conn *c)
         wawo_net_touch(c); /* those events first */
         return;
     }
-    write_ring(c, wawo_net_of(c)->loop->ops->send_soon); /* the turn is over: no need to hurry */
-    if ((c->eof || c->broken != 0) && c->state == WAWO_CONN_OPEN && c->backlog == NULL &&
-        (!(c->pauses & WAWO_PAUSE_USER) || wawo_conn_shakes(c)))
-        finish_input(c);
+    if (wawo_unlikely(c->eof || c->broken != 0))
+        settle_last(c);
+    else
+        write_ring(c, wawo_net_of(c)->loop->ops->send_soon); /* the turn is over: no need to hurry */
 }
 
 /* ---- orders and answers ---- */
-
-static void end_of_stream(struct wawo_conn *c)
-{
-    c->eof = true;
-    if (c->state == WAWO_CONN_LINGERING)
-        detach(c, false);
-    else if (wawo_unlikely(wawo_conn_shakes_on(c)))
-        wawo_conn_end(c, WAWO_OP_CLOSE, -wawo_tls_fail(c, WAWO_TLS_CUT, WAWO_EPROTO));
-    else
-        wawo_net_touch(c); /* noticed after the batch: callbacks may still answer */
-}
 
 void wawo_conn_wanted(struct wawo_conn *c, uint32_t wants)
 {
@@ -773,7 +777,7 @@ void wawo_conn_done(struct wawo_conn *c, struct wawo_done *d)
         else if (d->error != 0)
             wawo_conn_receive_failed(c, d->error);
         else
-            end_of_stream(c);
+            wawo_conn_receive_ended(c);
         break;
     case WAWO_DONE_SENT:
     case WAWO_DONE_WENT:

@@ -76,6 +76,7 @@ struct wawo_conn {
     bool missed : 1;               /* and the endpoint was full until then */
     bool taken : 1;                /* open: the kernel took output that had to wait since the timer was set */
     bool secure : 1;               /* the lowest filter is that of TLS */
+    bool answered : 1;             /* eof: what was sent until then has been told, or waits for nothing */
     int16_t broken;                /* its stream is malformed: the errno to close with after the batch */
     int32_t unacknowledged;        /* bytes in the kernel when wawo_conn_acknowledged last asked */
     struct wawo_list link;         /* in the branch */
@@ -92,6 +93,11 @@ static inline struct wawo_tls *wawo_tls_of(const struct wawo_conn *c)
 static inline struct wawo_ring *wawo_conn_out(const struct wawo_conn *c)
 {
     return (struct wawo_ring *)(uintptr_t)(wawo_likely(!c->secure) ? &c->sock.out : &wawo_tls_of(c)->plain);
+}
+
+static inline size_t wawo_conn_pending(const struct wawo_conn *c)
+{
+    return wawo_conn_out(c)->bytes + wawo_load_relaxed(&c->share->posted);
 }
 
 /* It shakes hands still: no pause of the listener's keeps that back, for nothing can come before it is done. */
@@ -129,7 +135,6 @@ int wawo_conn_open(struct wawo_conn *c, int fd, const struct wawo_addr *remote, 
 /* 1 accepted, 0 closing, or a negative code and nothing was queued; see wawo_share_send and wawo_share_send_parts. */
 int wawo_conn_send(struct wawo_conn *c, const void *data, size_t len);
 int wawo_conn_send_parts(struct wawo_conn *c, const struct wawo_part *parts, unsigned count);
-size_t wawo_conn_pending(const struct wawo_conn *c);
 /* What other threads queued goes behind what is queued already. */
 void wawo_conn_take_posts(struct wawo_conn *c);
 /* More was queued: notices high water, and settles the connection after the batch. */
@@ -174,6 +179,8 @@ void wawo_conn_unpause(struct wawo_conn *c, unsigned reason);
 /* A read: bytes, whose chunk's reference it takes over, or an error. */
 void wawo_conn_received(struct wawo_conn *c, struct wawo_done *d);
 void wawo_conn_receive_failed(struct wawo_conn *c, int error);
+/* The peer will send no more. */
+void wawo_conn_receive_ended(struct wawo_conn *c);
 /* Delivers what was kept back; true when that made events, which go before all else. */
 bool wawo_conn_run_backlog(struct wawo_conn *c);
 void wawo_conn_drop_backlog(struct wawo_conn *c);

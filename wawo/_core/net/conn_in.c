@@ -341,6 +341,17 @@ void wawo_conn_receive_failed(struct wawo_conn *c, int error)
     wawo_conn_end(c, WAWO_OP_RECEIVE, -error);
 }
 
+void wawo_conn_receive_ended(struct wawo_conn *c)
+{
+    c->eof = true;
+    if (c->state == WAWO_CONN_LINGERING)
+        wawo_conn_end(c, WAWO_OP_CLOSE, 0); /* its reason is noted */
+    else if (wawo_unlikely(wawo_conn_shakes_on(c)))
+        wawo_conn_end(c, WAWO_OP_CLOSE, -wawo_tls_fail(c, WAWO_TLS_CUT, WAWO_EPROTO));
+    else
+        wawo_net_touch(c); /* noticed after the batch: callbacks may still answer */
+}
+
 /* Delivers what was held back; true when that made events, which go first. */
 bool wawo_conn_run_backlog(struct wawo_conn *c)
 {
