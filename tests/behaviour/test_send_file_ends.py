@@ -191,6 +191,31 @@ def test_a_file_that_shrinks(backend: str, large: Path) -> None:
         eventually(lambda: open_files(large) == 0)
 
 
+def test_what_went_before_a_failure_is_counted_off(backend: str, tmp_path: Path) -> None:
+    """Whatever of a connection the kernel took before its end: the whole total is there for others."""
+    limit, head, rounds = 300_000, bytes(100_000), 10
+
+    def fail(conn: wawo.Connection, data: bytes) -> None:
+        path = tmp_path / str(conn.id)
+        path.write_bytes(b"short")
+        assert conn.send_file(path, head=head)
+        os.truncate(path, 0)
+
+    log = Log(OnReceive=fail)
+    options = {"high_water": 200_000, "low_water": 1000, "max_pending": limit, "max_pending_total": limit}
+    with serving(log, backend, io_threads=1, **options) as server:
+        for number in range(rounds):
+            with dial(server) as peer:
+                peer.sendall(b"!")
+                log.until_count("OnClose", number + 1)
+        assert log.closes() == [(wawo.Operation.SEND, errno.EIO)] * rounds
+        log.actions["OnReceive"] = lambda conn, data: conn.send(bytes(limit))
+        with dial(server) as peer:
+            peer.sendall(b"!")
+            assert read(peer, limit) == bytes(limit)
+    assert log.raised() == []
+
+
 # ---- cold files ----
 
 

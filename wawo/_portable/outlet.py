@@ -220,10 +220,11 @@ class Outlet:
         if tls is not None and tls.error is not None and self.ring.pieces:
             self.drop_unsealed()
 
-    def _failed(self, error: int) -> None:
-        """With a reset: what was accepted did not all go, so the peer must not see a clean end. That nobody took the
-        alert for what broke the stream is no reason of its own."""
+    def _failed(self, error: int, freed: int) -> None:
+        """With a reset: what was accepted did not all go, so the peer must not see a clean end. `freed` went before it.
+        That nobody took the alert for what broke the stream is no reason of its own."""
         link = self._link
+        link.branch.account(-freed)
         if link.tls is not None and link.tls.error is not None and link.share.error == 0:
             link.abort(secure.finish(link, OP_RECEIVE), link.tls.number)
         link.abort(OP_SEND, error)
@@ -237,7 +238,7 @@ class Outlet:
             n = self._write()
         except OSError as error:
             link.order(0, SEND)
-            self._failed(error.errno or errno.EIO)
+            self._failed(error.errno or errno.EIO, before - self.unsent)
             return
         if not self.stuck() or self.reading:
             link.order(0, SEND)
@@ -260,7 +261,7 @@ class Outlet:
             try:
                 n = self._write()
             except OSError as error:
-                self._failed(error.errno or errno.EIO)
+                self._failed(error.errno or errno.EIO, before - self.unsent)
                 return False
             if self.stuck() and not self.reading:
                 link.order(SEND, 0)

@@ -515,11 +515,14 @@ static void sealed_sent(struct wawo_conn *c, size_t n, size_t freed)
     sent(c, wawo_conn_out(c), n, weight, length);
 }
 
-/* With a reset: what was accepted did not all go, so the peer must not see a clean end. That nobody took the alert for
- * what broke the stream is no reason of its own. */
-static void send_failed(struct wawo_conn *c, int error)
+/* With a reset: what was accepted did not all go, so the peer must not see a clean end. What went before the error,
+ * `freed` in the ring of the sock, counts no more; with TLS it does until its records are dropped. That nobody took the
+ * alert for what broke the stream is no reason of its own. */
+static void send_failed(struct wawo_conn *c, size_t freed, int error)
 {
-    if (c->secure && wawo_tls_of(c)->fault != WAWO_TLS_FINE)
+    if (!c->secure)
+        wawo_branch_account(c->branch, -(int64_t)freed);
+    else if (wawo_tls_of(c)->fault != WAWO_TLS_FINE)
         note_reason(c, wawo_tls_operation(c), -wawo_tls_of(c)->error);
     wawo_conn_abort(c, WAWO_OP_SEND, error);
 }
@@ -543,7 +546,7 @@ static ptrdiff_t write_sealed(struct wawo_conn *c, wawo_give give)
     if (n == 0 && c->sock.out.head != NULL)
         n = give(wawo_net_of(c)->loop->backend, &c->sock);
     if (wawo_unlikely(n < 0)) {
-        send_failed(c, (int)-n);
+        send_failed(c, before - c->sock.out.bytes, (int)-n);
         return n;
     }
     n += went;
@@ -636,7 +639,7 @@ static void write_ring(struct wawo_conn *c, wawo_give give)
         before = c->sock.out.bytes;
         n = give(net->loop->backend, &c->sock);
         if (wawo_unlikely(n < 0)) {
-            send_failed(c, (int)-n);
+            send_failed(c, before - c->sock.out.bytes, (int)-n);
             return;
         }
         sent(c, &c->sock.out, (size_t)n, before - c->sock.out.bytes, (size_t)n);
@@ -751,7 +754,7 @@ void wawo_conn_wanted(struct wawo_conn *c, uint32_t wants)
 static void output_taken(struct wawo_conn *c, const struct wawo_done *d)
 {
     if (d->error != 0) {
-        send_failed(c, -d->error);
+        send_failed(c, d->freed, -d->error);
         return;
     }
     if (c->secure)
