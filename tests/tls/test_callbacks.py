@@ -7,8 +7,8 @@ import errno
 from typing import Any
 
 import pytest
-from peers import Log, echo
-from secure import finish, read_plain, secured, server_context, shake
+from peers import Log, echo, read
+from secure import finish, secured, server_context, shake
 
 import wawo
 
@@ -49,7 +49,7 @@ def test_callbacks_of_a_context_may_call_anything(backend: str, when: str, what:
         try:
             peer = shake(server)
             peer.sendall(b"hello")
-            assert sorted(read_plain(peer, 5 + len(more))) == sorted(b"hello" + more) or what in ENDING
+            assert sorted(read(peer, 5 + len(more))) == sorted(b"hello" + more) or what in ENDING
             finish(peer)
         except OSError:
             assert what in ENDING
