@@ -33,6 +33,7 @@ enum {
     X(struct ssl_ctx_st *, SSL_CTX_new, (const struct ssl_method_st *))                                                \
     X(void, SSL_CTX_free, (struct ssl_ctx_st *))                                                                       \
     X(long, SSL_CTX_ctrl, (struct ssl_ctx_st *, int what, long value, void *p))                                        \
+    X(int, SSL_CTX_set_num_tickets, (struct ssl_ctx_st *, size_t n))                                                   \
     X(int, SSL_CTX_use_certificate, (struct ssl_ctx_st *, struct x509_st *))                                           \
     X(int, SSL_CTX_use_PrivateKey, (struct ssl_ctx_st *, struct evp_pkey_st *))                                        \
     X(struct ssl_st *, SSL_new, (struct ssl_ctx_st *))                                                                 \
@@ -224,6 +225,11 @@ void openssl_open(enum openssl_version version)
     make_certificate();
     ops = wawo_tls_openssl;
     ops.attach = attach;
+}
+
+void openssl_give_no_tickets(void)
+{
+    ASSERT_EQ(lib.SSL_CTX_set_num_tickets(context, 0), 1);
 }
 
 void openssl_close(void)

@@ -10,6 +10,8 @@ enum openssl_version { OPENSSL_TLS12 = 0x0303, OPENSSL_TLS13 = 0x0304 };
 
 /* Loads it and makes a context with a new certificate; skips the test where there is none. */
 void openssl_open(enum openssl_version version);
+/* Servers of TLS 1.3 give none: their length depends on random numbers. */
+void openssl_give_no_tickets(void);
 void openssl_close(void);
 
 /* For struct party: gives each connection a session, which goes by itself; without memory the connection is closed. */
