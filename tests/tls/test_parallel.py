@@ -59,7 +59,7 @@ def test_two_loops_seal_while_another_thread_keeps_the_gil(backend: str, monkeyp
             finally:
                 sys.setswitchinterval(switches)
             assert max(left) <= SIZE // 2
-            assert after == before
+            assert after - before < 1_000_000  # without a GIL it is microseconds to be let in, with one it is none
             for conn in conns:
                 conn.close()
             assert clients.wait(DEADLINE_S) == 0
