@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import ast
 import socket
+import ssl
 import struct
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import wine
 from peers import DEADLINE_S, LINGER
+from secure import client_context, server_context
 
 ROOT = Path(__file__).resolve().parents[2]
 FAULTY = wine.is_here()
@@ -44,6 +47,33 @@ def test_a_reset_is_told_to_who_reads_later(pair: tuple[socket.socket, socket.so
     except ConnectionResetError:
         told = "reset"
     assert told == ("end" if FAULTY else "reset")
+
+
+def test_a_handshake_hears_of_a_reset(pair: tuple[socket.socket, socket.socket]) -> None:
+    """Python's own ssl, whose peer goes away in the middle of its ClientHello."""
+    one, other = pair
+    with server_context().wrap_socket(other, server_side=True, do_handshake_on_connect=False) as server:
+        one.sendall(b"\x16\x03\x01")
+        reset_of(one)
+        with pytest.raises(ssl.SSLEOFError if FAULTY else ConnectionResetError):
+            server.do_handshake()
+
+
+def test_tls_hears_of_a_reset(pair: tuple[socket.socket, socket.socket]) -> None:
+    """And whose peer goes away behind the handshake, before it reads."""
+    one, other = pair
+    server = server_context().wrap_socket(other, server_side=True, do_handshake_on_connect=False)
+    client = client_context().wrap_socket(
+        one, server_hostname="localhost", do_handshake_on_connect=False, suppress_ragged_eofs=False
+    )
+    with server, client:
+        shaking = threading.Thread(target=client.do_handshake)
+        shaking.start()
+        server.do_handshake()
+        shaking.join(DEADLINE_S)
+        reset_of(server)
+        with pytest.raises(ssl.SSLEOFError if FAULTY else ConnectionResetError):
+            client.recv(1)
 
 
 # ---- the list itself ----
