@@ -82,6 +82,7 @@ LINUX = (
     "io/poller_epoll.c",
     "io/uring.c",
     "io/uring_buffers.c",
+    "io/uring_send.c",
     "io/backend_uring.c",
 )
 

@@ -115,33 +115,6 @@ TEST(nobody_receives_and_nothing_is_lent)
     rig_close(r);
 }
 
-/* What was put off is told of also where the kernel was full: nothing went, and the rest goes when there is room. */
-TEST(what_was_put_off_meets_a_full_kernel)
-{
-    struct rig *r = open_rig(MIB);
-    struct wawo_sock s;
-    char block[1000] = "";
-    size_t full = 0;
-    ptrdiff_t n;
-    int fd = open_pair(r, &s);
-
-    while ((n = wawo_os_send(s.fd, block, sizeof block)) > 0)
-        full += (size_t)n;
-    ASSERT_FALSE(r->ops->going(&s));
-    rig_queue(r, &s, 0, 100);
-    ASSERT_EQ(r->ops->send_soon(r->backend, &s), 0);
-    ASSERT_TRUE(r->ops->going(&s));
-    ASSERT_EQ(rig_next(r, &s, WAWO_DONE_WENT).len, 0u);
-    ASSERT_FALSE(r->ops->going(&s));
-    for (; full > 0; full -= (size_t)n)
-        n = (ptrdiff_t)kit_read(fd, block, wawo_min_size(full, sizeof block));
-    ASSERT_EQ(rig_next(r, &s, WAWO_DONE_SENT).len, 100u);
-    kit_read_pattern(fd, 0, 100);
-    rig_detach(r, &s, false);
-    kit_close(fd);
-    rig_close(r);
-}
-
 /* Bytes and a reset that come together: a standing receive would tell of the bytes alone. */
 TEST(bytes_and_a_reset_at_once)
 {
@@ -260,6 +233,87 @@ TEST(limited_reads)
     ASSERT_EQ(rig_next(r, &s, WAWO_DONE_RECV).len, 0u);
     rig_detach(r, &s, false);
     kit_close(fd);
+    rig_close(r);
+}
+
+static bool is_full(size_t i)
+{
+    return i % 60 == 7;
+}
+
+/* More than may be under way at a time, to socks that take it and to some that are full. */
+TEST(more_sends_than_there_is_room_for)
+{
+    enum { MANY = 600 };
+    static struct wawo_sock s[MANY];
+    static uint8_t block[4096];
+    static int fds[MANY];
+    struct rig *r = open_rig(16 * MIB);
+    bool soon[MANY];
+    size_t sent[MANY], i;
+    ptrdiff_t n;
+
+    for (i = 0; i < MANY; i++) {
+        fds[i] = open_pair(r, &s[i]);
+        sent[i] = 0;
+        for (n = is_full(i); n > 0; sent[i] += n > 0 ? (size_t)n : 0) {
+            kit_fill(block, sizeof block, sent[i]);
+            n = wawo_os_send(s[i].fd, block, sizeof block);
+        }
+    }
+    for (i = 0; i < MANY; i++) {
+        rig_queue(r, &s[i], sent[i], 50);
+        n = r->ops->send_soon(r->backend, &s[i]);
+        ASSERT_TRUE(n == 50 || (n == 0 && is_full(i)));
+        soon[i] = n == 50;
+        sent[i] += 50;
+    }
+    rig_turn(r, 0);
+    for (i = 0; i < MANY; i++) {
+        size_t waits = s[i].out.bytes; /* there may be room again where it was full */
+
+        ASSERT_TRUE(waits == 0 || (waits == 50 && is_full(i)));
+        if (waits > 0 && soon[i])
+            ASSERT_EQ(rig_next(r, &s[i], WAWO_DONE_BACK).len, 50u);
+        kit_read_pattern(fds[i], 0, sent[i] - waits);
+        if (waits > 0)
+            ASSERT_EQ(rig_next(r, &s[i], WAWO_DONE_SENT).len, 50u);
+        kit_read_pattern(fds[i], sent[i] - waits, waits);
+        rig_detach(r, &s[i], false);
+        kit_close(fds[i]);
+    }
+    rig_close(r);
+}
+
+/* The FIN waits for what the kernel did not take. */
+TEST(a_fin_behind_what_did_not_go)
+{
+    static uint8_t block[4096];
+    struct rig *r = open_rig(MIB);
+    struct wawo_sock s;
+    size_t total = 0;
+    ptrdiff_t n;
+    int fds[2];
+
+    /* Its buffer stays full: that of TCP may grow meanwhile. */
+    ASSERT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds), 0);
+    rig_attach(r, &s, fds[0]);
+    rig_turn(r, 0);
+    do {
+        kit_fill(block, sizeof block, total);
+        n = wawo_os_send(s.fd, block, sizeof block);
+        total += n > 0 ? (size_t)n : 0;
+    } while (n > 0);
+    rig_queue(r, &s, total, 100);
+    ASSERT_EQ(r->ops->send_soon(r->backend, &s), 100);
+    r->ops->shutdown(r->backend, &s);
+    ASSERT_EQ(rig_next(r, &s, WAWO_DONE_BACK).len, 100u);
+    kit_read_pattern(fds[1], 0, total);
+    ASSERT_EQ(rig_next(r, &s, WAWO_DONE_SENT).len, 100u);
+    kit_read_pattern(fds[1], total, 100);
+    ASSERT_EQ(kit_read_end(fds[1], NULL), 0);
+    rig_detach(r, &s, false);
+    kit_close(fds[1]);
     rig_close(r);
 }
 

@@ -760,6 +760,8 @@ static void model_step(struct model *m)
         break;
     case 8:
         wawo_heap_rewind(&m->heap);
+        if (m->ring.head != NULL)
+            wawo_ring_put_back(&m->ring, wawo_ring_take(&m->ring));
         break;
     default:
         take_loans(m);

@@ -31,6 +31,7 @@ struct ring {
     int fd; /* 0: free */
     const struct fiber *owner; /* who enabled it, NULL */
     bool packs; /* reads into a buffer, one behind the other */
+    bool counts; /* waits for several answers */
     uint32_t sq_entries, cq_entries;
     uint32_t *words; /* the map: heads, tails, places of requests, answers; NULL: not mapped (any more) */
     struct uring_sqe *sqes;
@@ -44,7 +45,7 @@ struct ring {
     uint16_t buf_head;
 };
 
-enum { SQ_HEAD, SQ_TAIL, CQ_HEAD, CQ_TAIL }; /* in words */
+enum { SQ_HEAD, SQ_TAIL, CQ_HEAD, CQ_TAIL, SQ_FLAGS }; /* in words */
 
 void *__real_mmap(void *at, size_t size, int protection, int flags, int fd, off_t offset);
 
@@ -145,6 +146,7 @@ static void answer(struct ring *r, uint64_t tag, int res, uint32_t flags)
     }
     r->late = sim_grow(r->late, &r->late_room, r->late_count + 1, sizeof *r->late);
     r->late[r->late_count++] = c;
+    r->words[SQ_FLAGS] = URING_SQ_CQ_OVERFLOW;
     app.seen[SEEN_OVERFLOW]++;
 }
 
@@ -158,6 +160,8 @@ static void flush_late(struct ring *r)
         put(r, &r->late[n++]);
     r->late_count -= n;
     memmove(r->late, r->late + n, r->late_count * sizeof *r->late);
+    if (r->late_count == 0)
+        r->words[SQ_FLAGS] = 0;
 }
 
 /* The last answer of a request. */
@@ -279,15 +283,22 @@ static bool is_due(const struct request *q)
     return bits & (q->sqe.opcode == URING_OP_RECV ? (unsigned)POLLIN : q->sqe.op_flags | POLLERR | POLLHUP);
 }
 
-static bool something_due(void *arg)
+/* Answers that are there, and things that have happened, of which a loop is told when it waits. */
+struct count {
+    const struct ring *ring;
+    size_t enough;
+};
+
+static bool enough_due(void *arg)
 {
-    const struct ring *r = arg;
+    const struct count *c = arg;
+    const struct ring *r = c->ring;
+    size_t n = answers(r) + r->late_count;
     int i;
 
-    for (i = 0; i < r->end; i++)
-        if (is_due(&r->requests[i]))
-            return true;
-    return answers(r) > 0 || r->late_count > 0;
+    for (i = 0; i < r->end && n < c->enough; i++)
+        n += is_due(&r->requests[i]);
+    return n >= c->enough;
 }
 
 static void work_on(struct ring *r, struct request *q)
@@ -367,9 +378,11 @@ static void submit(struct ring *r, const struct uring_sqe *e)
     sim_log("sqe", e->fd, e->opcode, (int64_t)e->user_data);
     switch (e->opcode) {
     case URING_OP_SEND:
-        SIM_CHECK((e->op_flags & MSG_NOSIGNAL) && (e->op_flags & MSG_DONTWAIT) && e->len > 0);
+        SIM_CHECK(e->op_flags == (MSG_NOSIGNAL | MSG_DONTWAIT | MSG_WAITALL) && e->len > 0);
+        SIM_CHECK(e->flags == URING_SQE_CQE_SKIP_SUCCESS);
         n = kernel_send(kernel_fd(e->fd, FD_STREAM, "io_uring"), (const void *)(uintptr_t)e->addr, e->len);
-        answer(r, e->user_data, n < 0 ? -errno : (int)n, 0);
+        if (n != (ptrdiff_t)e->len)
+            answer(r, e->user_data, n < 0 ? -errno : (int)n, 0);
         break;
     case URING_OP_ASYNC_CANCEL:
         SIM_CHECK(e->flags == URING_SQE_CQE_SKIP_SUCCESS);
@@ -427,8 +440,12 @@ static long setup(unsigned entries, struct uring_params *p)
     r->end = 0;
     p->sq_entries = r->sq_entries;
     p->cq_entries = r->cq_entries;
+    r->counts = sim_chance(700);
     p->features = sim_chance(sim_faults / 4) ? 0 : UINT32_MAX; /* an old one, now and then */
-    p->sq_off = (struct uring_sq_offsets){.head = 4 * SQ_HEAD, .tail = 4 * SQ_TAIL, .array = AT_ARRAY};
+    if (!r->counts)
+        p->features &= ~(uint32_t)URING_FEAT_MIN_TIMEOUT;
+    p->sq_off =
+        (struct uring_sq_offsets){.head = 4 * SQ_HEAD, .tail = 4 * SQ_TAIL, .flags = 4 * SQ_FLAGS, .array = AT_ARRAY};
     p->cq_off = (struct uring_cq_offsets){
         .head = 4 * CQ_HEAD, .tail = 4 * CQ_TAIL, .cqes = AT_ARRAY + r->sq_entries * (unsigned)sizeof(uint32_t)};
     sim_log("setup", r->fd, r->sq_entries, r->cq_entries);
@@ -502,6 +519,16 @@ static int64_t wait_until(const struct uring_getevents_arg *arg)
     return ts == NULL ? -1 : sim_now + ts->sec * WAWO_SEC + ts->nsec;
 }
 
+/* Waits for so many, but for one only when that takes longer than it should. false: nothing came. */
+static bool wait_for(struct ring *r, unsigned count, const struct uring_getevents_arg *arg)
+{
+    struct count some = {r, count}, one = {r, 1};
+
+    if (count > 1 && fiber_block(enough_due, &some, sim_now + (int64_t)arg->min_wait_us * 1000))
+        return true;
+    return fiber_block(enough_due, &one, wait_until(arg));
+}
+
 static long enter(int fd, unsigned count, unsigned wait, unsigned flags, const struct uring_getevents_arg *arg)
 {
     static const int none[] = {EAGAIN, 0}, full[] = {EBUSY, EAGAIN, 0}, interrupted[] = {EINTR, 0};
@@ -520,12 +547,13 @@ static long enter(int fd, unsigned count, unsigned wait, unsigned flags, const s
     if (!(flags & URING_ENTER_GETEVENTS))
         return n;
     SIM_CHECK((flags & URING_ENTER_EXT_ARG) && arg->sigmask_size == 8);
+    SIM_CHECK(wait > 1 ? r->counts && arg->min_wait_us > 0 : arg->min_wait_us == 0);
     work(r);
     if (wait == 0)
         fiber_yield();
-    if (wait == 0 || answers(r) > 0)
+    if (answers(r) >= wait)
         return n;
-    if (!fiber_block(something_due, r, wait_until(arg)))
+    if (!wait_for(r, wait, arg))
         return n > 0 ? (long)n : failed(ETIME);
     if (kernel_fault(interrupted))
         return n > 0 ? (long)n : -1;

@@ -10,6 +10,7 @@
  * - A read takes no more than the sock's owner wants (`aux`), where the system lets that be said.
  * - send writes what the kernel takes now and returns it; the rest stays in sock->out, is written as the kernel makes
  *   room, and each such write is a WAWO_DONE_SENT. The bytes in the ring stay put until they are consumed here.
+ *   With an empty ring it sees to it that what send_soon took is on its way, or in the ring again.
  * - A file in the ring goes the same way, a bounded part of it a turn; what is not in memory is waited for elsewhere, so
  *   that neither send nor wait blocks. One that ends too early is WAWO_EIO. While it is read for a sock, that sock may be
  *   detached as always; the file is closed when nobody reads it any more.
@@ -28,10 +29,10 @@
 enum wawo_done_kind {
     WAWO_DONE_RECV,      /* chunk, ptr, len; len 0 is the end of the stream; or error */
     WAWO_DONE_SENT,      /* the kernel took len bytes, and out.bytes fell by `freed`; or error */
-    WAWO_DONE_WENT,      /* the same of what send_soon put off: nothing was full, it only had not been asked yet */
+    WAWO_DONE_BACK,      /* of what send_soon took, len bytes did not go and are in front of `out` again; or error */
     WAWO_DONE_ACCEPTED,  /* fd, peer; or error, and accepting has stopped */
     WAWO_DONE_CONNECTED, /* error 0 or why not */
-    WAWO_DONE_DETACHED
+    WAWO_DONE_DETACHED   /* or error: of what send_soon took, not all went */
 };
 
 struct wawo_done {
@@ -86,11 +87,9 @@ struct wawo_backend_ops {
     void (*recv_start)(struct wawo_backend *b, struct wawo_sock *s);
     void (*recv_stop)(struct wawo_backend *b, struct wawo_sock *s);
     ptrdiff_t (*send)(struct wawo_backend *b, struct wawo_sock *s);
-    /* The same for whoever is in no hurry: it may take nothing now, and what goes out with the next wait is a
-     * WAWO_DONE_WENT. */
+    /* The same for whoever is in no hurry and bears to be told too much: it may go out with the next wait, and what then
+     * does not go is a WAWO_DONE_BACK, which mostly never comes. */
     ptrdiff_t (*send_soon)(struct wawo_backend *b, struct wawo_sock *s);
-    /* Whether that WAWO_DONE_WENT of the sock is due, if only of nothing. NULL: there are none. */
-    bool (*going)(const struct wawo_sock *s);
     /* The same for bytes that are in no ring, where s->out is empty: what the kernel takes of them now, or a negative
      * code. 0: the ring is their way. NULL: it always is. */
     ptrdiff_t (*send_bytes)(struct wawo_backend *b, struct wawo_sock *s, const void *data, size_t len);

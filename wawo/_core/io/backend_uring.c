@@ -11,74 +11,33 @@
  * the sockets is done on the loop's thread and nowhere but in its wait, a bounded number of them at a time.
  *
  * So: receiving is one standing request for each sock and no call. What is sent at the end of a turn goes out as requests
- * that wait for nothing (in bare C 0.3 us less than a call for each), what somebody wants sent at once by the ordinary
- * call; what the kernel does not take waits for a poll. So do connecting and accepting: a multishot accept has no bounds
- * and tells no peer's address. What was asked of the kernel leaves together, with the call that waits. */
+ * that wait for nothing and are not answered (io/uring_send.c), what somebody wants sent at once by the ordinary call; what
+ * the kernel does not take waits for a poll. So do connecting and accepting: a multishot accept has no bounds and tells no
+ * peer's address. What was asked of the kernel leaves together, with the call that waits. */
 #include "../base/config.h"
 
 #include "../base/alloc.h"
 #include "../base/check.h"
 #include "../base/err.h"
 #include "accept.h"
-#include "backend.h"
-#include "uring.h"
-#include "uring_buffers.h"
-#include "writer.h"
+#include "backend_uring.h"
 
-#include <poll.h>
-#include <sys/socket.h>
-
-enum { ORDER_RECV = 1, ORDER_SEND = 2, ORDER_ACCEPT = 4, ORDER_CONNECT = 8, ORDERS_POLL = 14 };
 enum { ARM_RECV = 1, ARM_POLL = 2 }; /* in `armed`: the kernel has it; in `want`: it was asked to end it */
 enum {
-    FLAG_CHANGED = 1,  /* on the change list */
-    FLAG_GONE = 2,     /* detached: its last event is due when nothing is armed */
-    FLAG_RESET = 4,    /* close with RST */
-    FLAG_ANSWERED = 8, /* connect: the answer in aux is due */
-    FLAG_HUNGRY = 16,  /* bytes are there, and no buffer was */
-    FLAG_FRESH = 32,   /* it has received: to be looked at once more */
-    FLAG_ENDED = 64,   /* the peer has closed or reset: whoever reads need not wait */
-    FLAG_SENDING = 128, /* the kernel has the first slice of the ring */
-    FLAGS = 255
-};
-enum {
-    SQ_ENTRIES = 512,
+    SQ_ENTRIES = 128, /* so few that they stay in the cache */
     CQ_ENTRIES = 4096,
-    SOON_BYTES = 64 * 1024, /* a slice that goes out as a request, at most */
     HUNGRY_TURN = 64,       /* those that found no buffer and try again in one turn, at most */
-    FRESH = 1024            /* those that are looked at once more, at most */
+    TOGETHER_US = 50,       /* a wait for several answers, at most */
+    TOGETHER_LEAST = 4,     /* fewer than that are no reason to wait longer */
+    TOGETHER_PART = 8       /* of the socks, so many at most */
 };
 #define LOOK_IDLE_NS (5 * WAWO_MSEC)  /* before it sleeps for long, the loop looks once more at those */
+#define PACE_NS (2 * WAWO_MSEC) /* it is counted over that time at least */
 #define LOOK_BUSY_NS (50 * WAWO_MSEC) /* and so often when it does not sleep */
-
-/* What an answer is of: in user_data, where an id has the number of its loop. */
-enum { OF_RECV = 1, OF_SEND, OF_POLL, OF_RECV_END, OF_POLL_END, OF_WAKE };
-#define OF_SHIFT WAWO_ID_SLOT_BITS
-#define OF_MASK ((uint64_t)((1u << WAWO_ID_LOOP_BITS) - 1) << OF_SHIFT)
-
-struct wawo_backend {
-    const struct wawo_table *table;
-    struct wawo_uring ring;
-    struct wawo_uring_buffers buffers;
-    struct wawo_writer writer;
-    struct wawo_wakefd wakefd;
-    bool watching; /* the wake-ups */
-    bool receives; /* somebody did: buffers are lent */
-    struct wawo_sock *changed, *changed_last; /* oldest first */
-    int64_t looked_ns;
-    unsigned fresh_count;
-    uint64_t fresh[FRESH]; /* ids */
-    struct pollfd looked[FRESH];
-};
-
-static uint64_t tag(uint64_t id, unsigned of)
-{
-    return (id & ~OF_MASK) | (uint64_t)of << OF_SHIFT;
-}
 
 static struct wawo_sock *sock_of(const struct wawo_backend *b, uint64_t tagged)
 {
-    return wawo_table_find(b->table, (tagged & ~OF_MASK) | (uint64_t)b->table->loop << OF_SHIFT);
+    return wawo_table_find(b->table, (tagged & ~URING_OF_MASK) | (uint64_t)b->table->loop << URING_OF_SHIFT);
 }
 
 /* ---- open and close ---- */
@@ -156,11 +115,11 @@ static int uring_probe(const struct wawo_backend_ops *ops, const char **why)
 
 /* ---- orders: noted, and told to the kernel with the next wait ---- */
 
-static void mark(struct wawo_backend *b, struct wawo_sock *s)
+void wawo_backend_mark(struct wawo_backend *b, struct wawo_sock *s)
 {
-    if (s->flags & FLAG_CHANGED)
+    if (s->flags & URING_CHANGED)
         return;
-    s->flags |= FLAG_CHANGED;
+    s->flags |= URING_CHANGED;
     s->next = NULL;
     if (b->changed == NULL)
         b->changed = s;
@@ -169,21 +128,22 @@ static void mark(struct wawo_backend *b, struct wawo_sock *s)
     b->changed_last = s;
 }
 
-static void order(struct wawo_backend *b, struct wawo_sock *s, unsigned set, unsigned clear)
+void wawo_backend_order(struct wawo_backend *b, struct wawo_sock *s, unsigned set, unsigned clear)
 {
     s->orders = ((s->orders | set) & ~clear) & 0x7fu;
-    if (!(s->orders & ORDER_RECV) != !(s->armed & ARM_RECV) || !(s->orders & ORDERS_POLL) != !(s->armed & ARM_POLL))
-        mark(b, s);
+    if (!(s->orders & URING_ORDER_RECV) != !(s->armed & ARM_RECV) ||
+        !(s->orders & URING_ORDERS_POLL) != !(s->armed & ARM_POLL))
+        wawo_backend_mark(b, s);
 }
 
 static void go_on(void *arg, struct wawo_sock *s)
 {
-    order(arg, s, ORDER_SEND, 0);
+    wawo_backend_order(arg, s, URING_ORDER_SEND, 0);
 }
 
 static void uring_attach(struct wawo_backend *b, struct wawo_sock *s, int fd)
 {
-    (void)b;
+    b->attached++;
     WAWO_CHECK(s->fd < 0 && s->flags == 0);
     s->fd = fd;
     s->want = s->armed = 0;
@@ -192,11 +152,13 @@ static void uring_attach(struct wawo_backend *b, struct wawo_sock *s, int fd)
 
 static void uring_detach(struct wawo_backend *b, struct wawo_sock *s, bool reset)
 {
-    WAWO_CHECK(!(s->flags & FLAG_GONE));
-    s->flags |= FLAG_GONE | (reset ? FLAG_RESET : 0u);
+    WAWO_CHECK(!(s->flags & URING_GONE));
+    b->attached--;
+    s->flags &= URING_FLAGS ^ URING_ANSWERED;
+    s->flags |= URING_GONE | (reset ? URING_RESET : 0u);
     s->orders = 0;
     s->reading = 0;
-    mark(b, s);
+    wawo_backend_mark(b, s);
 }
 
 /* Answers that are on the way find no sock, or one that has nothing armed. */
@@ -205,10 +167,13 @@ static int uring_release(struct wawo_backend *b, struct wawo_sock *s)
     struct wawo_sock *before = NULL, **link;
     int fd = s->fd;
 
+    b->attached--;
+    if (wawo_unlikely(s->flags & URING_SENDING))
+        wawo_uring_send_hurry(b);
     if (s->armed & ARM_RECV)
-        wawo_uring_cancel_now(&b->ring, tag(s->id, OF_RECV));
+        wawo_uring_cancel_now(&b->ring, wawo_uring_tag(s->id, URING_OF_RECV));
     if (s->armed & ARM_POLL)
-        wawo_uring_cancel_now(&b->ring, tag(s->id, OF_POLL));
+        wawo_uring_cancel_now(&b->ring, wawo_uring_tag(s->id, URING_OF_POLL));
     for (link = &b->changed; *link != NULL; before = *link, link = &before->next)
         if (*link == s) {
             *link = s->next;
@@ -227,12 +192,12 @@ static void uring_accept_start(struct wawo_backend *b, struct wawo_sock *s)
 {
     if (s->aux == 0)
         s->aux = 1;
-    order(b, s, ORDER_ACCEPT, 0);
+    wawo_backend_order(b, s, URING_ORDER_ACCEPT, 0);
 }
 
 static void uring_accept_stop(struct wawo_backend *b, struct wawo_sock *s)
 {
-    order(b, s, 0, ORDER_ACCEPT);
+    wawo_backend_order(b, s, 0, URING_ORDER_ACCEPT);
 }
 
 static void uring_connect(struct wawo_backend *b, struct wawo_sock *s, const struct wawo_addr *to)
@@ -240,69 +205,22 @@ static void uring_connect(struct wawo_backend *b, struct wawo_sock *s, const str
     int err = wawo_os_connect(s->fd, to);
 
     if (err == WAWO_AGAIN) {
-        order(b, s, ORDER_CONNECT, 0);
+        wawo_backend_order(b, s, URING_ORDER_CONNECT, 0);
         return;
     }
     s->aux = (unsigned)-err & 0xffu; /* answered from wait(), like every other */
-    s->flags |= FLAG_ANSWERED;
-    mark(b, s);
+    s->flags |= URING_ANSWERED;
+    wawo_backend_mark(b, s);
 }
 
 static void uring_recv_start(struct wawo_backend *b, struct wawo_sock *s)
 {
-    order(b, s, ORDER_RECV, 0);
+    wawo_backend_order(b, s, URING_ORDER_RECV, 0);
 }
 
 static void uring_recv_stop(struct wawo_backend *b, struct wawo_sock *s)
 {
-    order(b, s, 0, ORDER_RECV);
-}
-
-static ptrdiff_t uring_send(struct wawo_backend *b, struct wawo_sock *s)
-{
-    ptrdiff_t n;
-    bool waits;
-
-    if ((s->orders & ORDER_SEND) || s->reading || (s->flags & FLAG_SENDING))
-        return 0; /* the kernel is full, or the disk busy */
-    n = wawo_writer_begin(&b->writer, s, &waits);
-    if (wawo_unlikely(waits))
-        order(b, s, ORDER_SEND, 0);
-    return n;
-}
-
-/* Answered with the very call that submits it: either way, it waits for nothing. */
-static ptrdiff_t uring_send_soon(struct wawo_backend *b, struct wawo_sock *s)
-{
-    const struct wawo_slice *head = s->out.head;
-    struct uring_sqe *e;
-
-    if (wawo_unlikely((s->orders & ORDER_SEND) || s->reading || (s->flags & FLAG_SENDING)))
-        return 0;
-    if (wawo_unlikely(head->next != NULL || head->kind == WAWO_SLICE_FILE || head->len - 1 >= SOON_BYTES))
-        return uring_send(b, s);
-    e = wawo_uring_request(&b->ring);
-    if (e == NULL)
-        return uring_send(b, s);
-    e->opcode = URING_OP_SEND;
-    e->fd = s->fd;
-    e->addr = (uintptr_t)head->ptr;
-    e->len = (uint32_t)head->len;
-    e->op_flags = MSG_DONTWAIT | MSG_NOSIGNAL;
-    e->user_data = tag(s->id, OF_SEND);
-    s->flags |= FLAG_SENDING;
-    return 0;
-}
-
-static bool uring_going(const struct wawo_sock *s)
-{
-    return s->flags & FLAG_SENDING;
-}
-
-static void uring_shutdown(struct wawo_backend *b, struct wawo_sock *s)
-{
-    (void)b;
-    (void)wawo_os_shutdown_write(s->fd); /* ENOTCONN after a reset: the next read tells */
+    wawo_backend_order(b, s, 0, URING_ORDER_RECV);
 }
 
 /* ---- requests ---- */
@@ -318,14 +236,14 @@ static bool arm_recv(struct wawo_backend *b, struct wawo_sock *s)
     e->flags = URING_SQE_BUFFER_SELECT;
     e->fd = s->fd;
     /* Trying first would fail mostly, and need a buffer for that. */
-    e->ioprio = s->flags & (FLAG_HUNGRY | FLAG_ENDED) ? 0 : URING_RECVSEND_POLL_FIRST;
+    e->ioprio = s->flags & (URING_HUNGRY | URING_ENDED) ? 0 : URING_RECVSEND_POLL_FIRST;
     if (wawo_unlikely(s->aux != 0))
         e->len = 1u << s->aux; /* a read of its own each time: a standing one knows no limit */
-    else if (wawo_likely(!(s->flags & FLAG_ENDED)))
+    else if (wawo_likely(!(s->flags & URING_ENDED)))
         e->ioprio |= URING_RECV_MULTISHOT;
-    e->user_data = tag(s->id, OF_RECV);
+    e->user_data = wawo_uring_tag(s->id, URING_OF_RECV);
     s->armed |= ARM_RECV;
-    s->flags &= FLAGS ^ FLAG_HUNGRY;
+    s->flags &= URING_FLAGS ^ URING_HUNGRY;
     if (wawo_unlikely(!b->receives)) {
         b->receives = true;
         (void)wawo_uring_buffers_fill(&b->buffers);
@@ -341,8 +259,8 @@ static bool arm_poll(struct wawo_backend *b, struct wawo_sock *s)
         return false;
     e->opcode = URING_OP_POLL_ADD;
     e->fd = s->fd;
-    e->op_flags = s->orders & ORDER_ACCEPT ? POLLIN : POLLOUT;
-    e->user_data = tag(s->id, OF_POLL);
+    e->op_flags = s->orders & URING_ORDER_ACCEPT ? POLLIN : POLLOUT;
+    e->user_data = wawo_uring_tag(s->id, URING_OF_POLL);
     s->armed |= ARM_POLL;
     return true;
 }
@@ -357,28 +275,28 @@ static bool disarm(struct wawo_backend *b, const struct wawo_sock *s, unsigned o
     e->opcode = URING_OP_ASYNC_CANCEL;
     e->flags = URING_SQE_CQE_SKIP_SUCCESS;
     e->fd = -1;
-    e->addr = tag(s->id, of);
-    e->user_data = tag(s->id, of_end);
+    e->addr = wawo_uring_tag(s->id, of);
+    e->user_data = wawo_uring_tag(s->id, of_end);
     return true;
 }
 
 /* Makes what is armed what is ordered. */
 static bool tell_kernel(struct wawo_backend *b, struct wawo_sock *s)
 {
-    bool recv = s->orders & ORDER_RECV, poll = s->orders & ORDERS_POLL;
+    bool recv = s->orders & URING_ORDER_RECV, poll = s->orders & URING_ORDERS_POLL;
 
     if (recv && !(s->armed & ARM_RECV)) {
         if (!arm_recv(b, s))
             return false;
-    } else if ((s->armed & ~s->want & ARM_RECV) && (!recv || (s->flags & FLAG_ENDED))) {
-        if (!disarm(b, s, OF_RECV, OF_RECV_END))
+    } else if ((s->armed & ~s->want & ARM_RECV) && (!recv || (s->flags & URING_ENDED))) {
+        if (!disarm(b, s, URING_OF_RECV, URING_OF_RECV_END))
             return false;
         s->want |= ARM_RECV;
     }
     if (poll && !(s->armed & ARM_POLL))
         return arm_poll(b, s);
     if (!poll && (s->armed & ~s->want & ARM_POLL)) {
-        if (!disarm(b, s, OF_POLL, OF_POLL_END))
+        if (!disarm(b, s, URING_OF_POLL, URING_OF_POLL_END))
             return false;
         s->want |= ARM_POLL;
     }
@@ -390,13 +308,14 @@ static int end_gone(struct wawo_sock *s, struct wawo_done *d)
 {
     int fd = s->fd;
 
-    if (s->armed != 0 || (s->flags & (FLAG_CHANGED | FLAG_SENDING)))
+    if (s->armed != 0 || (s->flags & (URING_CHANGED | URING_SENDING)))
         return 0;
     s->fd = -1; /* before the close: a fork in between must not close a stranger in the child */
-    if (s->flags & FLAG_RESET)
+    if (s->flags & URING_RESET)
         wawo_os_close_hard(fd);
     wawo_os_close(fd);
-    *d = (struct wawo_done){.id = s->id, .kind = WAWO_DONE_DETACHED};
+    *d = (struct wawo_done){
+        .id = s->id, .kind = WAWO_DONE_DETACHED, .error = s->flags & URING_ANSWERED ? -(int)s->aux : 0};
     return 1;
 }
 
@@ -405,7 +324,7 @@ static struct wawo_sock *next_changed(struct wawo_backend *b)
     struct wawo_sock *s = b->changed;
 
     b->changed = s->next;
-    s->flags &= FLAGS ^ FLAG_CHANGED;
+    s->flags &= URING_FLAGS ^ URING_CHANGED;
     return s;
 }
 
@@ -417,25 +336,27 @@ static int apply_changes(struct wawo_backend *b, struct wawo_done *done, int max
     int n = 0, hungry = 0;
 
     while (b->changed != NULL && s != last && n < max) {
+        if (wawo_unlikely((b->changed->flags & (URING_GONE | URING_SENDING)) == (URING_GONE | URING_SENDING)))
+            wawo_uring_send_hurry(b);
         s = next_changed(b);
-        if ((s->flags & FLAG_HUNGRY) && (s->orders & ORDER_RECV)) {
+        if ((s->flags & URING_HUNGRY) && (s->orders & URING_ORDER_RECV)) {
             if (!fed) {
-                s->flags &= FLAGS ^ FLAG_HUNGRY;
-                order(b, s, 0, ORDER_RECV);
+                s->flags &= URING_FLAGS ^ URING_HUNGRY;
+                wawo_backend_order(b, s, 0, URING_ORDER_RECV);
                 done[n++] = (struct wawo_done){.id = s->id, .kind = WAWO_DONE_RECV, .error = WAWO_ENOBUFS};
             } else if (hungry++ >= HUNGRY_TURN) {
-                mark(b, s);
+                wawo_backend_mark(b, s);
                 continue;
             }
         }
         if (!tell_kernel(b, s)) {
-            mark(b, s);
+            wawo_backend_mark(b, s);
             break;
         }
-        if (s->flags & FLAG_GONE) {
+        if (s->flags & URING_GONE) {
             n += end_gone(s, &done[n]);
-        } else if (s->flags & FLAG_ANSWERED) {
-            s->flags &= FLAGS ^ FLAG_ANSWERED;
+        } else if (s->flags & URING_ANSWERED) {
+            s->flags &= URING_FLAGS ^ URING_ANSWERED;
             done[n++] = (struct wawo_done){.id = s->id, .kind = WAWO_DONE_CONNECTED, .error = -(int)s->aux};
         }
     }
@@ -450,16 +371,16 @@ static int apply_changes(struct wawo_backend *b, struct wawo_done *done, int max
 static int recv_ended(struct wawo_backend *b, struct wawo_sock *s, int res, struct wawo_done *d)
 {
     if (res == WAWO_ENOBUFS)
-        s->flags |= FLAG_HUNGRY;
+        s->flags |= URING_HUNGRY;
     if (res == WAWO_ENOBUFS || res == WAWO_ECANCELED || res == WAWO_AGAIN || res == -EINTR || res == WAWO_ENOMEM) {
-        if (s->orders & ORDER_RECV)
-            mark(b, s); /* once more */
+        if (s->orders & URING_ORDER_RECV)
+            wawo_backend_mark(b, s); /* once more */
         return 0;
     }
     /* An end of stream that nobody waits for any more is met again; an error is told only once. */
-    if (res == 0 && !(s->orders & ORDER_RECV))
+    if (res == 0 && !(s->orders & URING_ORDER_RECV))
         return 0;
-    order(b, s, 0, ORDER_RECV);
+    wawo_backend_order(b, s, 0, URING_ORDER_RECV);
     *d = (struct wawo_done){.id = s->id, .kind = WAWO_DONE_RECV, .error = res};
     return 1;
 }
@@ -483,17 +404,17 @@ static int recv_answer(struct wawo_backend *b, const struct uring_cqe *c, struct
         s->armed &= ARM_POLL;
         s->want &= ARM_POLL;
     }
-    if (wawo_unlikely(s->flags & FLAG_GONE)) {
+    if (wawo_unlikely(s->flags & URING_GONE)) {
         if (chunk != NULL)
             wawo_chunk_drop(chunk);
         return end_gone(s, d);
     }
     if (wawo_unlikely(chunk == NULL))
         return recv_ended(b, s, c->res, d);
-    if (wawo_unlikely(!(s->armed & ARM_RECV)) && (s->orders & ORDER_RECV))
-        mark(b, s);
-    if (!(s->flags & FLAG_FRESH) && b->fresh_count < FRESH && !(c->flags & URING_CQE_SOCK_NONEMPTY)) {
-        s->flags |= FLAG_FRESH;
+    if (wawo_unlikely(!(s->armed & ARM_RECV)) && (s->orders & URING_ORDER_RECV))
+        wawo_backend_mark(b, s);
+    if (!(s->flags & URING_FRESH) && b->fresh_count < WAWO_URING_FRESH && !(c->flags & URING_CQE_SOCK_NONEMPTY)) {
+        s->flags |= URING_FRESH;
         b->fresh[b->fresh_count++] = s->id;
     }
     d->id = s->id;
@@ -506,59 +427,29 @@ static int recv_answer(struct wawo_backend *b, const struct uring_cqe *c, struct
     return 1;
 }
 
-static int send_answer(struct wawo_backend *b, const struct uring_cqe *c, struct wawo_done *d)
-{
-    struct wawo_sock *s = sock_of(b, c->user_data);
-    size_t before;
-
-    if (wawo_unlikely(s == NULL || !(s->flags & FLAG_SENDING)))
-        return 0;
-    s->flags &= FLAGS ^ FLAG_SENDING;
-    if (wawo_unlikely(s->flags & FLAG_GONE))
-        return end_gone(s, d);
-    *d = (struct wawo_done){.id = s->id, .kind = WAWO_DONE_WENT};
-    if (wawo_likely(c->res > 0)) {
-        before = s->out.bytes;
-        wawo_ring_consume(&s->out, b->writer.heap, (size_t)c->res);
-        d->len = (size_t)c->res;
-        d->freed = before - s->out.bytes;
-    } else if (c->res != WAWO_AGAIN && c->res != WAWO_ENOBUFS && c->res != -EINTR) {
-        d->error = c->res;
-        return 1;
-    }
-    if (wawo_unlikely(s->out.head != NULL)) {
-        order(b, s, ORDER_SEND, 0);
-        wawo_ring_settle(&s->out, b->writer.heap); /* the wait may be long */
-    }
-    return 1; /* also of nothing: whoever asked whether it is going waits for it */
-}
-
 static int poll_answer(struct wawo_backend *b, const struct uring_cqe *c, struct wawo_done *done, int max)
 {
     struct wawo_sock *s = sock_of(b, c->user_data);
-    bool waits;
     int n = 0;
 
     if (s == NULL || !(s->armed & ARM_POLL))
         return 0;
     s->armed &= ARM_RECV;
     s->want &= ARM_RECV;
-    if (s->flags & FLAG_GONE)
+    if (s->flags & URING_GONE)
         return end_gone(s, done);
-    mark(b, s); /* what is still ordered is armed anew */
+    wawo_backend_mark(b, s); /* what is still ordered is armed anew */
     if (c->res == WAWO_ECANCELED)
         return 0;
-    if (s->orders & ORDER_ACCEPT) {
+    if (s->orders & URING_ORDER_ACCEPT) {
         n = wawo_accept_some(s, done, max);
         if (n > 0 && done[n - 1].error != 0)
-            order(b, s, 0, ORDER_ACCEPT);
-    } else if (s->orders & ORDER_CONNECT) {
-        order(b, s, 0, ORDER_CONNECT);
+            wawo_backend_order(b, s, 0, URING_ORDER_ACCEPT);
+    } else if (s->orders & URING_ORDER_CONNECT) {
+        wawo_backend_order(b, s, 0, URING_ORDER_CONNECT);
         done[n++] = (struct wawo_done){.id = s->id, .kind = WAWO_DONE_CONNECTED, .error = wawo_os_socket_error(s->fd)};
-    } else if (s->orders & ORDER_SEND) {
-        n = wawo_writer_resume(&b->writer, s, done, &waits);
-        if (!waits)
-            order(b, s, 0, ORDER_SEND);
+    } else if (s->orders & URING_ORDER_SEND) {
+        n = wawo_uring_send_resume(b, s, done);
     }
     return n;
 }
@@ -571,22 +462,22 @@ static void end_answer(struct wawo_backend *b, const struct uring_cqe *c, unsign
     if (c->res != -EALREADY || s == NULL)
         return; /* it is ending already */
     s->want &= ~arm & 3u;
-    mark(b, s);
+    wawo_backend_mark(b, s);
 }
 
 static int answer(struct wawo_backend *b, const struct uring_cqe *c, struct wawo_done *done, int max, size_t *bytes)
 {
-    switch (c->user_data >> OF_SHIFT & ((1u << WAWO_ID_LOOP_BITS) - 1)) {
-    case OF_RECV:
+    switch (c->user_data >> URING_OF_SHIFT & ((1u << WAWO_ID_LOOP_BITS) - 1)) {
+    case URING_OF_RECV:
         return recv_answer(b, c, done, bytes);
-    case OF_SEND:
-        return send_answer(b, c, done);
-    case OF_POLL:
+    case URING_OF_SEND: /* known already */
+        return 0;
+    case URING_OF_POLL:
         return poll_answer(b, c, done, max);
-    case OF_RECV_END:
+    case URING_OF_RECV_END:
         end_answer(b, c, ARM_RECV);
         return 0;
-    case OF_POLL_END:
+    case URING_OF_POLL_END:
         end_answer(b, c, ARM_POLL);
         return 0;
     default: /* the wake-up */
@@ -606,7 +497,7 @@ static void watch_wakes(struct wawo_backend *b)
     e->fd = b->wakefd.rd;
     e->len = URING_POLL_ADD_MULTI;
     e->op_flags = POLLIN;
-    e->user_data = tag(0, OF_WAKE);
+    e->user_data = wawo_uring_tag(0, URING_OF_WAKE);
     b->watching = true;
 }
 
@@ -620,10 +511,10 @@ static void look_again(struct wawo_backend *b, int64_t now)
     b->looked_ns = now;
     for (i = 0; i < b->fresh_count; i++) {
         s = wawo_table_find(b->table, b->fresh[i]);
-        if (s == NULL || !(s->flags & FLAG_FRESH))
+        if (s == NULL || !(s->flags & URING_FRESH))
             continue;
-        s->flags &= FLAGS ^ FLAG_FRESH;
-        if ((s->orders & ORDER_RECV) && (s->armed & ~s->want & ARM_RECV)) {
+        s->flags &= URING_FLAGS ^ URING_FRESH;
+        if ((s->orders & URING_ORDER_RECV) && (s->armed & ~s->want & ARM_RECV)) {
             b->fresh[n] = s->id;
             b->looked[n++] = (struct pollfd){.fd = s->fd, .events = POLLRDHUP};
         }
@@ -636,8 +527,35 @@ static void look_again(struct wawo_backend *b, int64_t now)
         if (got > 0 && b->looked[i].revents == 0)
             continue; /* without an answer, each of them may have */
         s = wawo_table_find(b->table, b->fresh[i]);
-        s->flags |= FLAG_ENDED;
-        mark(b, s);
+        s->flags |= URING_ENDED;
+        wawo_backend_mark(b, s);
+    }
+}
+
+/* How many answers are worth a wait: to fall asleep and be woken costs the loop more than a small message does. So where
+ * many come from many socks, it wakes for those that should come within TOGETHER_US; not for most that there could be, for
+ * whoever waits for us would have to wait, too. */
+static unsigned worth_a_wait(const struct wawo_backend *b)
+{
+    unsigned n = (unsigned)wawo_min_size((size_t)b->pace * TOGETHER_US / 1000, b->attached / TOGETHER_PART);
+
+    return n < TOGETHER_LEAST ? 1 : n;
+}
+
+static int wait_some(struct wawo_backend *b, int64_t timeout_ns)
+{
+    return wawo_uring_wait(&b->ring, timeout_ns, worth_a_wait(b), TOGETHER_US);
+}
+
+static void keep_pace(struct wawo_backend *b)
+{
+    int64_t now = wawo_os_now_coarse_ns(), passed = now - b->pace_ns;
+
+    b->pace_count += (unsigned)wawo_uring_answers(&b->ring);
+    if (passed >= PACE_NS) {
+        b->pace = (unsigned)(b->pace_count * (uint64_t)WAWO_MSEC / (uint64_t)passed);
+        b->pace_count = 0;
+        b->pace_ns = now;
     }
 }
 
@@ -647,35 +565,44 @@ static int wait_fresh(struct wawo_backend *b, int64_t timeout_ns)
     int64_t now = wawo_os_now_coarse_ns();
     int err;
 
-    if (b->fresh_count == FRESH || now - b->looked_ns >= LOOK_BUSY_NS) {
+    if (b->fresh_count == WAWO_URING_FRESH || now - b->looked_ns >= LOOK_BUSY_NS) {
         look_again(b, now);
     } else if (timeout_ns < 0 || timeout_ns > LOOK_IDLE_NS) {
-        err = wawo_uring_wait(&b->ring, LOOK_IDLE_NS);
+        err = wait_some(b, LOOK_IDLE_NS);
         if (err != 0 || wawo_uring_answer(&b->ring) != NULL || b->fresh_count == 0)
             return err;
         look_again(b, now + LOOK_IDLE_NS);
         timeout_ns -= timeout_ns > 0 ? LOOK_IDLE_NS : 0;
     }
-    return wawo_uring_wait(&b->ring, b->changed != NULL ? 0 : timeout_ns);
+    return wait_some(b, b->changed != NULL ? 0 : timeout_ns);
 }
 
 static int ask_and_take(struct wawo_backend *b, struct wawo_done *done, int max, int64_t timeout_ns)
 {
-    int n = apply_changes(b, done, max), err;
+    int n = wawo_uring_send_back(b, done, max), err; /* before the last word on any of them */
     const struct uring_cqe *c;
     size_t bytes = 0;
 
+    n += apply_changes(b, done + n, max - n);
     if (wawo_uring_answer(&b->ring) == NULL) {
-        if (n > 0 || b->changed != NULL || !b->watching)
+        if (n > 0 || b->back_count > 0 || b->changed != NULL || !b->watching)
             timeout_ns = 0;
-        err = b->fresh_count > 0 ? wait_fresh(b, timeout_ns) : wawo_uring_wait(&b->ring, timeout_ns);
+        err = b->fresh_count > 0 ? wait_fresh(b, timeout_ns) : wait_some(b, timeout_ns);
         if (err != 0)
             return err;
+        keep_pace(b);
         wawo_writer_share(&b->writer, wawo_uring_answers(&b->ring));
+        wawo_uring_send_settle(b);
+    } else if (b->send_count > 0) {
+        wawo_uring_send_hurry(b);
     }
+    n += wawo_uring_send_back(b, done + n, max - n);
     while (n + WAWO_ACCEPT_BURST <= max && bytes < WAWO_TURN_BYTES && (c = wawo_uring_answer(&b->ring)) != NULL) {
         n += answer(b, c, done + n, WAWO_ACCEPT_BURST, &bytes);
         wawo_uring_pass(&b->ring);
+        c = wawo_uring_answer(&b->ring);
+        if (c != NULL)
+            wawo_prefetch(sock_of(b, c->user_data));
     }
     return n;
 }
@@ -727,10 +654,9 @@ const struct wawo_backend_ops wawo_backend_uring = {.name = "uring",
                                                     .connect = uring_connect,
                                                     .recv_start = uring_recv_start,
                                                     .recv_stop = uring_recv_stop,
-                                                    .send = uring_send,
-                                                    .send_soon = uring_send_soon,
-                                                    .going = uring_going,
-                                                    .shutdown = uring_shutdown,
+                                                    .send = wawo_uring_send,
+                                                    .send_soon = wawo_uring_send_soon,
+                                                    .shutdown = wawo_uring_send_shutdown,
                                                     .wait = uring_wait,
                                                     .wake = uring_wake,
                                                     .unread = uring_unread,

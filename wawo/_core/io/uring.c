@@ -90,6 +90,7 @@ static int map_rings(struct wawo_uring *u, const struct uring_params *p)
     }
     u->sq_khead = (void *)(at + p->sq_off.head);
     u->sq_ktail = (void *)(at + p->sq_off.tail);
+    u->sq_kflags = (void *)(at + p->sq_off.flags);
     u->cq_khead = (void *)(at + p->cq_off.head);
     u->cq_ktail = (void *)(at + p->cq_off.tail);
     u->cqes = (void *)(at + p->cq_off.cqes);
@@ -118,6 +119,7 @@ int wawo_uring_open(struct wawo_uring *u, unsigned sq_entries, unsigned cq_entri
         *why = refusal(err);
         return err;
     }
+    u->counts = p.features & URING_FEAT_MIN_TIMEOUT;
     err = (p.features & FEATURES) == FEATURES ? map_rings(u, &p) : WAWO_ENOTSUP;
     if (err != 0) {
         *why = refusal(err == WAWO_ENOTSUP ? -EINVAL : err);
@@ -164,15 +166,31 @@ struct uring_sqe *wawo_uring_request(struct wawo_uring *u)
     return e;
 }
 
-int wawo_uring_wait(struct wawo_uring *u, int64_t timeout_ns)
+int wawo_uring_submit(struct wawo_uring *u)
+{
+    uint32_t count = u->sq_tail - wawo_load(u->sq_khead);
+    int n;
+
+    wawo_store(u->sq_ktail, u->sq_tail);
+    n = count > 0 ? enter(u, count, 0, 0, NULL, 0) : 0;
+    return n == (int)count ? 0 : n < 0 ? n : WAWO_AGAIN;
+}
+
+int wawo_uring_wait(struct wawo_uring *u, int64_t timeout_ns, unsigned count, unsigned within_us)
 {
     struct uring_timespec ts = {timeout_ns / WAWO_SEC, timeout_ns % WAWO_SEC};
     struct uring_getevents_arg arg = {.sigmask_size = _NSIG / 8, .timespec = timeout_ns > 0 ? (uintptr_t)&ts : 0};
     int n;
 
+    if (timeout_ns == 0)
+        count = 0;
+    else if (!u->counts || (timeout_ns > 0 && timeout_ns <= (int64_t)within_us * 1000))
+        count = 1;
+    else if (count > 1)
+        arg.min_wait_us = within_us;
     wawo_store(u->sq_ktail, u->sq_tail);
-    n = enter(u, u->sq_tail - wawo_load(u->sq_khead), timeout_ns == 0 ? 0 : 1,
-              URING_ENTER_GETEVENTS | URING_ENTER_EXT_ARG, &arg, sizeof arg);
+    n = enter(u, u->sq_tail - wawo_load(u->sq_khead), count, URING_ENTER_GETEVENTS | URING_ENTER_EXT_ARG, &arg,
+              sizeof arg);
     /* EAGAIN and EBUSY: no memory now, or answers first; EBADR: some answers are lost for want of memory. */
     return n >= 0 || n == -EINTR || n == -ETIME || n == -EAGAIN || n == -EBUSY || n == -EBADR ? 0 : n;
 }

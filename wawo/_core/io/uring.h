@@ -11,9 +11,10 @@ struct wawo_uring {
     int enter_fd; /* the same, or its index where the thread has registered it */
     unsigned enter_flags; /* which of the two */
     bool enabled;
+    bool counts; /* this kernel can wait for several */
     uint32_t sq_entries, sq_mask, cq_mask;
     uint32_t sq_tail; /* ours; the kernel sees it with the next call */
-    uint32_t *sq_khead, *sq_ktail, *cq_khead, *cq_ktail; /* shared with the kernel */
+    uint32_t *sq_khead, *sq_ktail, *sq_kflags, *cq_khead, *cq_ktail; /* shared with the kernel */
     struct uring_sqe *sqes;
     struct uring_cqe *cqes;
     void *rings; /* the two maps */
@@ -28,9 +29,11 @@ void wawo_uring_close(struct wawo_uring *u);
 int wawo_uring_enable(struct wawo_uring *u);
 /* A request to be filled, all zero; NULL: the ring is full and the kernel takes nothing now. */
 struct uring_sqe *wawo_uring_request(struct wawo_uring *u);
-/* Submits what is there and waits for an answer, at most timeout_ns (-1: for ever); 0 also after a signal, else a negative
- * code that will not pass by itself. */
-int wawo_uring_wait(struct wawo_uring *u, int64_t timeout_ns);
+/* Submits what is there and waits for `count` answers, or for one when that takes longer than within_us; at most
+ * timeout_ns (-1: for ever). 0 also after a signal, else a negative code that will not pass by itself. */
+int wawo_uring_wait(struct wawo_uring *u, int64_t timeout_ns, unsigned count, unsigned within_us);
+/* Submits what is there and waits for nothing. 0 or why not all of it. */
+int wawo_uring_submit(struct wawo_uring *u);
 /* Ends the request of that user_data before it returns, if it can still be ended. */
 void wawo_uring_cancel_now(struct wawo_uring *u, uint64_t user_data);
 int wawo_uring_register(const struct wawo_uring *u, unsigned what, void *arg, unsigned count);
@@ -46,6 +49,11 @@ static inline const struct uring_cqe *wawo_uring_answer(const struct wawo_uring 
 static inline int wawo_uring_answers(const struct wawo_uring *u)
 {
     return (int)(wawo_load(u->cq_ktail) - *u->cq_khead);
+}
+/* The kernel keeps more of them than the ring has room for. */
+static inline bool wawo_uring_overflows(const struct wawo_uring *u)
+{
+    return wawo_load(u->sq_kflags) & URING_SQ_CQ_OVERFLOW;
 }
 static inline void wawo_uring_pass(struct wawo_uring *u)
 {

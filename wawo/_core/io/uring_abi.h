@@ -102,8 +102,10 @@ enum { /* features that setup tells of */
        URING_FEAT_SINGLE_MMAP = 1 << 0,
        URING_FEAT_NODROP = 1 << 1,
        URING_FEAT_FAST_POLL = 1 << 5,
-       URING_FEAT_EXT_ARG = 1 << 8
+       URING_FEAT_EXT_ARG = 1 << 8,
+       URING_FEAT_MIN_TIMEOUT = 1 << 15
 };
+enum { URING_SQ_CQ_OVERFLOW = 1 << 1 }; /* a flag of the ring of requests */
 enum { /* of enter */
        URING_ENTER_GETEVENTS = 1 << 0,
        URING_ENTER_EXT_ARG = 1 << 3,

@@ -412,7 +412,7 @@ void wawo_ring_consume(struct wawo_ring *r, struct wawo_heap *h, size_t n)
     }
 }
 
-void wawo_ring_pop(struct wawo_ring *r, struct wawo_heap *h)
+struct wawo_slice *wawo_ring_take(struct wawo_ring *r)
 {
     struct wawo_slice *s = r->head;
 
@@ -420,7 +420,26 @@ void wawo_ring_pop(struct wawo_ring *r, struct wawo_heap *h)
     r->head = s->next;
     if (r->head == NULL)
         r->tail = NULL;
+    return s;
+}
+
+void wawo_ring_put_back(struct wawo_ring *r, struct wawo_slice *s)
+{
+    s->next = r->head;
+    r->head = s;
+    if (r->tail == NULL)
+        r->tail = s;
+    r->bytes += s->len;
+}
+
+void wawo_slice_done(struct wawo_slice *s, struct wawo_heap *h)
+{
     slice_free(s, h);
+}
+
+void wawo_ring_pop(struct wawo_ring *r, struct wawo_heap *h)
+{
+    slice_free(wawo_ring_take(r), h);
 }
 
 /* Moving it would spare nothing. */

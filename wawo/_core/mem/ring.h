@@ -117,6 +117,11 @@ static inline struct wawo_chunk *wawo_slice_chunk(const struct wawo_slice *s)
 void wawo_ring_consume(struct wawo_ring *r, struct wawo_heap *h, size_t n);
 /* Drops the first slice, bytes or a file. */
 void wawo_ring_pop(struct wawo_ring *r, struct wawo_heap *h);
+/* Takes the first slice out, which must be there, and the bytes stay where they are. It is put back in front, or done
+ * with. */
+struct wawo_slice *wawo_ring_take(struct wawo_ring *r);
+void wawo_ring_put_back(struct wawo_ring *r, struct wawo_slice *s);
+void wawo_slice_done(struct wawo_slice *s, struct wawo_heap *h);
 /* Moves a small rest that sits in shared or large chunks into blocks of its own. Best effort. */
 void wawo_ring_settle(struct wawo_ring *r, struct wawo_heap *h);
 void wawo_ring_clear(struct wawo_ring *r, struct wawo_heap *h);

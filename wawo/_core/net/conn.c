@@ -169,37 +169,6 @@ void wawo_conn_free(struct wawo_conn *c)
     wawo_branch_left(b, missed);
 }
 
-void wawo_conn_forget(struct wawo_conn *c)
-{
-    wawo_share_advance(c->share, WAWO_SHARE_CLOSED);
-    c->state = WAWO_CONN_GONE;
-    c->unseen = true;
-    wawo_conn_free(c);
-}
-
-WAWO_COLD void wawo_conn_fail(struct wawo_branch *b, struct wawo_share *s, enum wawo_operation op, int error)
-{
-    struct wawo_event *e = wawo_event_add(b->net, WAWO_ON_CLOSE, NULL);
-    struct wawo_loop *loop = b->net->loop;
-    struct wawo_ring posts;
-    bool over;
-
-    wawo_store_relaxed(&s->operation, (uint8_t)op);
-    wawo_store_relaxed(&s->error, error);
-    wawo_share_advance(s, WAWO_SHARE_CLOSED);
-    wawo_ring_init(&posts);
-    wawo_ring_adopt(&posts, wawo_share_take_posts(s, &over));
-    wawo_branch_account(b, -(int64_t)posts.bytes);
-    wawo_ring_clear(&posts, &loop->heap);
-    wawo_table_close(&loop->table, s->id);
-    e->owner = b->endpoint->user;
-    e->operation = (uint8_t)op;
-    e->error = error;
-    e->share = s;
-    wawo_share_hold(s); /* until the event was delivered */
-    wawo_branch_unbook(b);
-}
-
 /* ---- closing ---- */
 
 static void note_reason(struct wawo_conn *c, enum wawo_operation op, int error)
@@ -635,7 +604,8 @@ static void write_ring(struct wawo_conn *c, wawo_give give)
         flush_sealed(c, give);
         return;
     }
-    if (c->sock.out.head != NULL) { /* bytes, or only a loan of none */
+    /* Bytes, or only a loan of none; at the end also what is under way. */
+    if (wawo_likely(c->sock.out.head != NULL) || c->shut || c->eof) {
         before = c->sock.out.bytes;
         n = give(net->loop->backend, &c->sock);
         if (wawo_unlikely(n < 0)) {
@@ -687,17 +657,24 @@ static WAWO_COLD void settle_last(struct wawo_conn *c)
     struct wawo_net *net = wawo_net_of(c);
     unsigned before = net->batch.count;
 
-    write_ring(c, net->loop->ops->send_soon);
+    write_ring(c, net->loop->ops->send); /* now, to know what went */
     if (c->state != WAWO_CONN_OPEN || c->backlog != NULL || ((c->pauses & WAWO_PAUSE_USER) && !wawo_conn_shakes(c)))
         return;
-    if (c->answered || c->broken != 0 ||
-        (net->batch.count == before && !(net->loop->ops->going != NULL && net->loop->ops->going(&c->sock)))) {
+    if (c->answered || c->broken != 0 || net->batch.count == before) {
         finish_input(c);
         return;
     }
     c->answered = true;
-    if (net->batch.count != before)
-        wawo_net_touch(c); /* else what goes touches it */
+    wawo_net_touch(c);
+}
+
+/* The turn is over: no need to hurry, unless somebody acts on what has gone. */
+static inline wawo_give way_out(const struct wawo_conn *c)
+{
+    const struct wawo_backend_ops *ops = wawo_net_of(c)->loop->ops;
+    bool acts = c->shut || c->above || c->secure || wawo_net_listens(c, WAWO_ON_SEND);
+
+    return wawo_unlikely(acts) ? ops->send : ops->send_soon;
 }
 
 void wawo_conn_settle(struct wawo_conn *c)
@@ -719,7 +696,7 @@ void wawo_conn_settle(struct wawo_conn *c)
     if (wawo_unlikely(c->eof || c->broken != 0))
         settle_last(c);
     else
-        write_ring(c, wawo_net_of(c)->loop->ops->send_soon); /* the turn is over: no need to hurry */
+        write_ring(c, way_out(c));
 }
 
 /* ---- orders and answers ---- */
@@ -750,7 +727,23 @@ void wawo_conn_wanted(struct wawo_conn *c, uint32_t wants)
         wawo_net_touch(c);
 }
 
-/* Of what had to wait, or was put off to the next wait. */
+/* Of what was told to have gone. */
+static void output_back(struct wawo_conn *c, const struct wawo_done *d)
+{
+    wawo_branch_account(c->branch, (int64_t)d->len);
+    wawo_bump(&c->branch->stats.bytes_out, 0 - (uint64_t)d->len);
+    if (c->state >= WAWO_CONN_DETACHING)
+        return;
+    if (c->state == WAWO_CONN_LINGERING)
+        c->state = WAWO_CONN_FLUSHING;
+    publish_queued(c, &c->sock.out);
+    check_high_water(c, &c->sock.out);
+    if (d->error != 0)
+        send_failed(c, 0, -d->error);
+    else
+        parked(c);
+}
+
 static void output_taken(struct wawo_conn *c, const struct wawo_done *d)
 {
     if (d->error != 0) {
@@ -761,8 +754,7 @@ static void output_taken(struct wawo_conn *c, const struct wawo_done *d)
         sealed_sent(c, d->len, d->freed);
     else
         sent(c, &c->sock.out, d->len, d->freed, d->len);
-    if (d->kind == WAWO_DONE_SENT)
-        c->taken = true;
+    c->taken = true;
     publish_queued(c, wawo_conn_out(c));
     wawo_net_touch(c);
 }
@@ -783,11 +775,15 @@ void wawo_conn_done(struct wawo_conn *c, struct wawo_done *d)
             wawo_conn_receive_ended(c);
         break;
     case WAWO_DONE_SENT:
-    case WAWO_DONE_WENT:
         if (c->state < WAWO_CONN_DETACHING)
             output_taken(c, d);
         break;
+    case WAWO_DONE_BACK:
+        output_back(c, d);
+        break;
     case WAWO_DONE_DETACHED:
+        if (wawo_unlikely(d->error != 0) && c->share->error == 0)
+            wawo_store_relaxed(&c->share->error, -d->error);
         gone(c);
         break;
     default:

@@ -212,8 +212,6 @@ void wawo_conn_break(struct wawo_conn *c, int error);
 bool wawo_conn_full(const struct wawo_conn *c);
 /* Keeps an event for later; takes over nothing, holds its own reference. */
 void wawo_conn_hold_event(struct wawo_conn *c, const struct wawo_event *e);
-/* Frees one that was never opened nor told of. */
-void wawo_conn_forget(struct wawo_conn *c);
 /* There is no memory for the connection of a share that is known already: only its end can be told. */
 void wawo_conn_fail(struct wawo_branch *b, struct wawo_share *s, enum wawo_operation op, int error);
 /* It has ended: others may have its place. Who waits for one is asked in when it is freed. */

@@ -390,6 +390,29 @@ static int dial_start(struct wawo_conn *c, const struct wawo_dial_request *r)
     return 0;
 }
 
+WAWO_COLD void wawo_conn_fail(struct wawo_branch *b, struct wawo_share *s, enum wawo_operation op, int error)
+{
+    struct wawo_event *e = wawo_event_add(b->net, WAWO_ON_CLOSE, NULL);
+    struct wawo_loop *loop = b->net->loop;
+    struct wawo_ring posts;
+    bool over;
+
+    wawo_store_relaxed(&s->operation, (uint8_t)op);
+    wawo_store_relaxed(&s->error, error);
+    wawo_share_advance(s, WAWO_SHARE_CLOSED);
+    wawo_ring_init(&posts);
+    wawo_ring_adopt(&posts, wawo_share_take_posts(s, &over));
+    wawo_branch_account(b, -(int64_t)posts.bytes);
+    wawo_ring_clear(&posts, &loop->heap);
+    wawo_table_close(&loop->table, s->id);
+    e->owner = b->endpoint->user;
+    e->operation = (uint8_t)op;
+    e->error = error;
+    e->share = s;
+    wawo_share_hold(s); /* until the event was delivered */
+    wawo_branch_unbook(b);
+}
+
 static void request_run(struct wawo_call *call, struct wawo_loop *loop, bool dead)
 {
     struct wawo_dial_request *r = wawo_container_of(call, struct wawo_dial_request, call);

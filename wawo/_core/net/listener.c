@@ -45,6 +45,15 @@ void wawo_listener_welcome(struct wawo_conn *c)
     wawo_bump(&c->branch->stats.accepts, 1);
 }
 
+/* Frees one that was never opened nor told of. */
+static void forget(struct wawo_conn *c)
+{
+    wawo_share_advance(c->share, WAWO_SHARE_CLOSED);
+    c->state = WAWO_CONN_GONE;
+    c->unseen = true;
+    wawo_conn_free(c);
+}
+
 static void establish(struct wawo_branch *b, int fd, const struct wawo_addr *peer)
 {
     struct wawo_loop *loop = b->net->loop;
@@ -78,7 +87,7 @@ static void establish(struct wawo_branch *b, int fd, const struct wawo_addr *pee
     if (wawo_conn_open(c, fd, peer, &local, WAWO_ON_ACCEPT) != 0) {
         wawo_os_close(fd);
         wawo_bump(&b->stats.rejected, 1);
-        wawo_conn_forget(c);
+        forget(c);
         return;
     }
     wawo_listener_welcome(c);
