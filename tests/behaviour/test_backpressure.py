@@ -243,6 +243,21 @@ def test_total_is_exact_and_comes_back(backend: str, inside: bool) -> None:
     assert log.raised() == []
 
 
+def test_total_is_there_for_other_threads_when_a_connection_has_ended(backend: str) -> None:
+    """However little it was that waited, and in however small parts the kernel took it."""
+    limit = 300_000
+    options = {"high_water": 100_000, "low_water": 1000, "max_pending": limit, "max_pending_total": limit}
+    log = Log()
+    with serving(log, backend, io_threads=1, **options) as server:
+        with dial(server) as peer:
+            assert log.conn().send(bytes(30_000))
+            read(peer, 30_000)
+        log.until_count("OnClose")
+        with dial(server) as peer:
+            assert log.conn(1).send(bytes(limit))
+            assert read(peer, limit) == bytes(limit)
+
+
 def test_send_larger_than_the_limit_never_fits(backend: str) -> None:
     log = Log()
     with serving(log, backend, max_pending=2 * MIB) as server, dial(server) as peer:

@@ -59,8 +59,12 @@ class Branch:
         """Bytes were accepted (positive) or are gone."""
         self._unsettled += n
         if not -_ACCOUNT_STEP <= self._unsettled <= _ACCOUNT_STEP:
-            self.endpoint.add_pending(self._unsettled)
-            self._unsettled = 0
+            self.settle()
+
+    def settle(self) -> None:
+        """Tell the endpoint what was kept back: when a connection ends, its part of the total is there for others."""
+        self.endpoint.add_pending(self._unsettled)
+        self._unsettled = 0
 
     def pending_total(self) -> int:
         """All bytes accepted in the endpoint, as far as known."""

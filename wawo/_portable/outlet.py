@@ -126,6 +126,7 @@ class Outlet:
             tls.before.clear()
             tls.wire.clear()
             tls.held = 0
+        self._link.branch.settle()
         self._link.share.queued = 0
 
     def drop_unsealed(self) -> None:

@@ -102,6 +102,7 @@ static void drop_output(struct wawo_conn *c)
         (void)wawo_tls_sent(c, c->sock.out.bytes, 0, &(size_t){0});
     }
     wawo_branch_account(c->branch, -(int64_t)out->bytes);
+    wawo_branch_settle(c->branch);
     wawo_ring_clear(&c->sock.out, &wawo_net_of(c)->loop->heap);
     publish_queued(c, out);
 }

@@ -254,10 +254,14 @@ void wawo_branch_unlist(struct wawo_branch *b)
 void wawo_branch_account(struct wawo_branch *b, int64_t bytes)
 {
     b->unsettled += bytes;
-    if (wawo_unlikely(b->unsettled > ACCOUNT_STEP || b->unsettled < -ACCOUNT_STEP)) {
-        wawo_add_relaxed(&b->endpoint->pending, b->unsettled);
-        b->unsettled = 0;
-    }
+    if (wawo_unlikely(b->unsettled > ACCOUNT_STEP || b->unsettled < -ACCOUNT_STEP))
+        wawo_branch_settle(b);
+}
+
+void wawo_branch_settle(struct wawo_branch *b)
+{
+    wawo_add_relaxed(&b->endpoint->pending, b->unsettled);
+    b->unsettled = 0;
 }
 
 int64_t wawo_branch_pending_total(const struct wawo_branch *b)

@@ -108,6 +108,8 @@ int wawo_endpoint_announce(struct wawo_branch *b, struct wawo_share *s, void *bl
                            void (*made)(struct wawo_share *s, void *arg), void *arg);
 /* Bytes accepted (positive) or gone (negative) on this branch. Loop. */
 void wawo_branch_account(struct wawo_branch *b, int64_t bytes);
+/* Tells the endpoint what was kept back: when a connection ends, its part of the total is there for others. */
+void wawo_branch_settle(struct wawo_branch *b);
 /* All bytes accepted in the endpoint, as far as known. */
 int64_t wawo_branch_pending_total(const struct wawo_branch *b);
 /* The branch of `e` on a loop. */
