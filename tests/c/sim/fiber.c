@@ -29,7 +29,7 @@ struct fiber {
     int error; /* its errno */
     bool ended;
     struct wawo_loop *loop;
-    uintptr_t self; /* what loop->thread is while it runs */
+    uintptr_t self, runner; /* what loop->thread and loop->runner are while it runs */
 };
 
 void *__real_mmap(void *at, size_t size, int protection, int flags, int fd, off_t offset);
@@ -137,12 +137,16 @@ static void change_hats(struct fiber *f, bool on)
         return;
     if (on) {
         wawo_store(&loop->thread, f->self);
-        wawo_pool_bind(f->self != 0 ? loop->heap.pool : NULL);
+        wawo_store(&loop->runner, f->runner);
+        wawo_pool_bind(f->runner != 0 ? loop->heap.pool : NULL);
         return;
     }
-    f->self = wawo_load(&loop->thread);
+    f->self = wawo_load(&loop->thread); /* 0 also where it stepped aside */
+    f->runner = wawo_load(&loop->runner);
     if (f->self != 0)
         wawo_store(&loop->thread, STRANGER);
+    if (f->runner != 0)
+        wawo_store(&loop->runner, STRANGER);
     wawo_pool_bind(NULL);
 }
 
