@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from examples import interrupt, run, server
+from systems import WINDOWS
 
 
 @contextlib.contextmanager
@@ -42,7 +43,8 @@ def test_what_cannot_be_fetched(tmp_path: Path) -> None:
     (folder / "inner").mkdir(parents=True)
     (tmp_path / "secret").write_text("secret")
     with serving(folder, tmp_path) as port:
-        for name, why in (("missing", "No such file"), ("inner", "Is a directory"), ("../secret", "No such file")):
+        missing = "WinError 2" if WINDOWS else "No such file"
+        for name, why in (("missing", missing), ("inner", "Is a directory"), ("../secret", missing)):
             done = get(port, name, "copy", tmp_path)
             assert (done.returncode, done.stderr) == (1, "")
             assert done.stdout.startswith("failed: ")
