@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from systems import WINDOWS
 
 from examples import interrupt, run, server
-from systems import WINDOWS
 
 
 @contextlib.contextmanager
