@@ -8,7 +8,7 @@ from bench.harness.measure import Bar, Case, CaseResult, Scenario
 from bench.harness.secure import SECURE, bar, measure
 
 UVLOOP_LIMIT = 0.67  # 1.5 times as many handshakes in a second of CPU: the load has as much to compute as the server
-RAW_LIMIT = 1.15
+RAW_LIMIT = 1.1
 
 
 def bars(results: Sequence[CaseResult]) -> list[Bar]:

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 from peers import DEADLINE_S, Log, dial, echo, eventually, pattern, read, read_all, serving
-from systems import WINDOWS
 
 import wawo
 
@@ -177,19 +176,24 @@ def test_full_at_max_pending_total(backend: str, threads: int) -> None:
         peers = [stack.enter_context(dial(server, receive_buffer=4096)) for _ in range(6)]
         by_port = {peer.getsockname()[1]: peer for peer in peers}
         conns = [log.conn(number) for number in range(6)]
-        for round in range(3):
+
+        def filled() -> int:
+            """What is pending when none takes more; the kernel may take some of it a moment later."""
             full: set[wawo.Connection] = set()
             while len(full) < len(set(conns)):
                 for conn in conns:
                     assert conn.pending + step <= 16 * MIB, "the limit of one connection came first"
                     try:
-                        conn.send(bytes(step))
+                        assert conn.send(bytes(step))
                         full.clear()
                     except wawo.SendBufferFull:
                         full.add(conn)
             pending = sum(conn.pending for conn in set(conns))
             assert pending <= 20 * MIB
-            assert pending > 20 * MIB - 2 * step or WINDOWS  # where the kernel may take more a while later
+            return pending
+
+        for round in range(3):
+            eventually(lambda: filled() > 20 * MIB - 2 * step)
             ended = conns[round]  # an end of any kind gives its share back
             assert ended.remote_address is not None
             peer = by_port[ended.remote_address[1]]
