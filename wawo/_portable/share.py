@@ -198,6 +198,7 @@ class Share:
         """All posts, oldest first, and whether whoever posted may have seen more than high water pending. Loop."""
         with self.lock:
             posts, over = self.posts, self.over
+            self.queued += self.posted  # until the loop says more: in between others send on
             self.posts, self.over, self.posted = None, False, 0
         return posts, over
 

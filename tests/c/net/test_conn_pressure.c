@@ -147,6 +147,43 @@ TEST_EACH_BACKEND(max_pending_refuses_and_queues_nothing, backend)
     party_close(&s, &server);
 }
 
+/* Also in the moment when the loop has taken what another thread queued, and the kernel is asked what it takes of it. */
+TEST_EACH_BACKEND(max_pending_holds_while_the_loop_writes, backend)
+{
+    enum { LIMIT = 64 * 1024, STEP = 4000, ROUNDS = 10, REFUSALS = 1000 };
+    static uint8_t block[STEP];
+    struct wawo_endpoint_stats st;
+    struct stage s;
+    struct party server;
+    uint64_t accepted = 0;
+    unsigned i, refused;
+    int fd;
+
+    open_with(&s, &server, backend, NULL);
+    server.options.max_pending = LIMIT;
+    party_start(&server);
+    for (i = 1; i <= ROUNDS; i++) {
+        fd = kit_connect_small(server.port);
+        party_wait(&server, WAWO_ON_ACCEPT, i);
+        for (refused = 0; refused < REFUSALS;) {
+            if (wawo_share_send(server.last, block, STEP) != 1) {
+                refused++;
+                continue;
+            }
+            accepted += STEP;
+            refused = 0;
+            wawo_endpoint_stats(server.endpoint, &st);
+            ASSERT_LE(accepted, st.bytes_out + LIMIT);
+        }
+        ASSERT_TRUE(wawo_share_abort(server.last));
+        party_wait(&server, WAWO_ON_CLOSE, i);
+        kit_close(fd);
+        wawo_endpoint_stats(server.endpoint, &st);
+        accepted = st.bytes_out;
+    }
+    party_close(&s, &server);
+}
+
 static void hook_until_full(struct party *p, const struct wawo_event *e, struct actor *a)
 {
     static uint8_t block[64 * 1024];

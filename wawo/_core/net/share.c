@@ -159,6 +159,7 @@ struct wawo_slice *wawo_share_take_posts(struct wawo_share *s, bool *over)
     *over = s->over != 0;
     s->over = 0;
     s->posts = s->last_post = NULL;
+    wawo_store_relaxed(&s->queued, s->queued + s->posted); /* until the loop says more: in between others send on */
     wawo_store_relaxed(&s->posted, 0);
     unlock_posts(s);
     return first;
