@@ -109,5 +109,5 @@ void wawo_conn_pack_all(struct wawo_net *net)
 void wawo_conn_unkeep(struct wawo_backlog *b)
 {
     wawo_list_remove(&b->loose);
-    wawo_bump(&wawo_net_of(b->conn)->stats.pool_kept, (size_t)0 - b->packed);
+    wawo_bump(&wawo_net_of(b->conn)->stats.pool_kept, 0 - (wawo_u64)b->packed);
 }
