@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 # Without a certificate OpenSSL does not even speak TLS 1.3, so a server of that alone has "no" version to offer.
 _NO_CERTIFICATE = ("NO_SHARED_CIPHER", "NO_SUITABLE_SIGNATURE_ALGORITHM", "NO_CERTIFICATE_SET")
-_PROVED_BY_CERTIFICATE = ("auth-any", "auth-rsa", "auth-ecdsa", "auth-dss")
 
 _lock = threading.Lock()
 _with_certificate: weakref.WeakSet[ssl.SSLContext] = weakref.WeakSet()
@@ -153,16 +152,11 @@ def _has_certificate(context: ssl.SSLContext) -> bool:
     with _lock:
         if context in _with_certificate:
             return True
-    if context.sni_callback is None and _proves_by_certificate(context) and _refuses_all(context):
+    if context.sni_callback is None and _refuses_all(context):
         return False
     with _lock:
         _with_certificate.add(context)
     return True
-
-
-def _proves_by_certificate(context: ssl.SSLContext) -> bool:
-    """Else it has keys that are shared beforehand, or wants none."""
-    return all(cipher["auth"] in _PROVED_BY_CERTIFICATE for cipher in context.get_ciphers())
 
 
 def _refuses_all(context: ssl.SSLContext) -> bool:
@@ -198,6 +192,8 @@ def _answer(context: ssl.SSLContext, version: ssl.TLSVersion) -> str | None:
     anyone.verify_mode = ssl.CERT_NONE
     anyone.set_ciphers("ALL:@SECLEVEL=0")
     anyone.maximum_version = version
+    if version == ssl.TLSVersion.TLSv1_2 and hasattr(anyone, "set_psk_client_callback"):  # Python 3.13
+        anyone.set_psk_client_callback(lambda hint: ("", b"key"))  # no key is used yet when it answers
     asked, answered = ssl.MemoryBIO(), ssl.MemoryBIO()
     client = anyone.wrap_bio(answered, asked)
     server = context.wrap_bio(asked, answered, server_side=True)

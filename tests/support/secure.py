@@ -24,9 +24,16 @@ def pin(context: ssl.SSLContext, version: str) -> ssl.SSLContext:
     return context
 
 
+def _strict(protocol: int) -> ssl.SSLContext:
+    """Some Pythons (Debian's 3.11) ignore truncations unless told."""
+    context = ssl.SSLContext(protocol)
+    context.options &= ~getattr(ssl, "OP_IGNORE_UNEXPECTED_EOF", 0)
+    return context
+
+
 def server_context(name: str = "server", *, clients: bool = False) -> ssl.SSLContext:
     """With the certificate of that name; ``clients``: who connects must have one too."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context = _strict(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificates.folder() / f"{name}.pem")
     if clients:
         context.load_verify_locations(certificates.folder() / "authority.pem")
@@ -36,7 +43,7 @@ def server_context(name: str = "server", *, clients: bool = False) -> ssl.SSLCon
 
 def client_context(name: str | None = None) -> ssl.SSLContext:
     """Trusts the authority of the tests; with a certificate of its own if that has a name."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context = _strict(ssl.PROTOCOL_TLS_CLIENT)
     context.load_verify_locations(certificates.folder() / "authority.pem")
     if name is not None:
         context.load_cert_chain(certificates.folder() / f"{name}.pem")
@@ -45,7 +52,7 @@ def client_context(name: str | None = None) -> ssl.SSLContext:
 
 def trusting_context() -> ssl.SSLContext:
     """Takes every certificate."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context = _strict(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     return context
