@@ -126,12 +126,16 @@ static void learn(syscall_call real, int fd)
 static void change_requests(unsigned count)
 {
     struct uring_sqe *e;
+    uint32_t len;
     unsigned i;
 
     for (i = 0; i < count; i++) {
         e = &mine.requests[(*mine.head + i) & (mine.entries - 1)];
         if (e->opcode == URING_OP_SEND) {
-            e->len = (uint32_t)shorter(CALL_request, e->len);
+            len = (uint32_t)shorter(CALL_request, e->len);
+            if (len < e->len)
+                e->flags &= (uint8_t)~URING_SQE_CQE_SKIP_SUCCESS; /* the kernel tells of each that it cuts short */
+            e->len = len;
         } else if (e->opcode == URING_OP_RECV && chance() < SHORT) {
             e->ioprio &= (uint16_t)~URING_RECV_MULTISHOT;
             __sync_add_and_fetch(&faults[CALL_request], 1);
