@@ -70,11 +70,12 @@ enum {
     X(long, SSL_get_verify_result, (const struct ssl_st *))                                                            \
     X(int, SSL_free_buffers, (struct ssl_st *))
 
-static struct {
-#define X(result, name, parameters) result(*name) parameters;
+struct functions {
+#define X(result, name, parameters) result(*name) parameters; /* NOLINT(bugprone-macro-parentheses): a declaration */
     FUNCTIONS(X)
 #undef X
-} lib;
+};
+static struct functions lib;
 
 static struct bio_method_st *method;
 
@@ -239,17 +240,27 @@ const struct wawo_tls_ops wawo_tls_openssl = {.name = "openssl",
 
 /* ---- finding it ---- */
 
+static const struct {
+    const char *name;
+    size_t at;
+} wanted[] = {
+#define X(result, name, parameters) {#name, offsetof(struct functions, name)},
+    FUNCTIONS(X)
+#undef X
+};
+
+/* NULL, or the first that is not there. */
 static const char *find_functions(void *library)
 {
     wawo_os_function f;
+    size_t i;
 
-#define X(result, name, parameters)                                                                                    \
-    f = wawo_os_library_function(library, #name);                                                                      \
-    if (f == NULL)                                                                                                     \
-        return #name;                                                                                                  \
-    memcpy(&lib.name, &f, sizeof f);
-    FUNCTIONS(X)
-#undef X
+    for (i = 0; i < sizeof wanted / sizeof *wanted; i++) {
+        f = wawo_os_library_function(library, wanted[i].name);
+        if (f == NULL)
+            return wanted[i].name;
+        memcpy((char *)&lib + wanted[i].at, &f, sizeof f);
+    }
     return NULL;
 }
 
