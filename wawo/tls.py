@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 import threading
 import weakref
 from collections.abc import Iterator, Mapping
@@ -192,7 +193,7 @@ def _answer(context: ssl.SSLContext, version: ssl.TLSVersion) -> str | None:
     anyone.verify_mode = ssl.CERT_NONE
     anyone.set_ciphers("ALL:@SECLEVEL=0")
     anyone.maximum_version = version
-    if version == ssl.TLSVersion.TLSv1_2 and hasattr(anyone, "set_psk_client_callback"):  # Python 3.13
+    if version == ssl.TLSVersion.TLSv1_2 and sys.version_info >= (3, 13):
         anyone.set_psk_client_callback(lambda hint: ("", b"key"))  # no key is used yet when it answers
     asked, answered = ssl.MemoryBIO(), ssl.MemoryBIO()
     client = anyone.wrap_bio(answered, asked)
