@@ -12,13 +12,9 @@
  * The result is one JSON line. Every failed, lost, wrong or early closed connection is in `errors`.
  */
 #define _GNU_SOURCE
-#include "common.h"
+#include "load.h"
 
 #include <getopt.h>
-#include <poll.h>
-#include <stdbool.h>
-
-#include "usage.h"
 
 enum {
     RECV_BUFFER = 256 * 1024,
@@ -26,11 +22,8 @@ enum {
     OPENING_MAX = 256,      /* below any listen queue: no SYN is ever dropped and sent again a second later */
     SETUP_SECONDS = 30,
     DRAIN_SECONDS = 5,
-    PATIENCE_SECONDS = 5,
     RATE_DRAIN_SECONDS = 1, /* a server that cannot keep up is known by then */
     AROUND_MAX = 16,
-    LOST_MAX = 1000,        /* in connect mode: a dead server must not become an endless loop */
-    SOURCES_CONNECT = 64,   /* each gives its own range of ports, TIME_WAIT holds them for a while */
     CONNECTIONS_PER_SOURCE = 5000,
 };
 
@@ -62,16 +55,6 @@ struct conn {
     uint64_t began;
 };
 
-static struct {
-    uint64_t connect, closed, content, lost;
-} errors;
-
-struct window {
-    uint64_t opens_at;
-    struct usage begin, end;
-    bool open, done;
-};
-
 static struct conn *conns;
 static uint64_t *sent_at; /* pingpong: a ring of `depth` send times for each connection */
 static char *pattern;
@@ -87,6 +70,7 @@ static uint64_t replies, flying_total, source_next;
 static uint64_t due_in_window, unanswered; /* rate: due within the window; without a reply at the end */
 static bool draining;
 static struct window window;
+static struct errors errors;
 static struct latency latency, lateness; /* lateness: of the load itself, from due to handed over */
 static char buffer[RECV_BUFFER];
 static struct sockaddr_in target;
@@ -226,18 +210,6 @@ static int check(struct conn *c, const char *data, size_t length)
     return count > c->flying ? -1 : (int)count;
 }
 
-static void bind_source(int fd)
-{
-    struct sockaddr_in source = {.sin_family = AF_INET};
-    uint64_t n = source_next++ % opt.sources;
-    int one = 1;
-
-    source.sin_addr.s_addr = htonl(INADDR_LOOPBACK + (uint32_t)((n / 250) << 8 | (n % 250)));
-    setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof one);
-    if (bind(fd, (struct sockaddr *)&source, sizeof source) != 0)
-        die("bind");
-}
-
 /* Connects and sends one message. On loopback the connection usually stands when connect() returns. */
 static void begin(struct conn *c)
 {
@@ -250,7 +222,7 @@ static void begin(struct conn *c)
         die("socket");
     opening++;
     if (opt.sources > 1)
-        bind_source(c->fd);
+        bind_source(c->fd, source_next++ % opt.sources);
     if (opt.mode != CONNECT)
         setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
     if (connect(c->fd, (struct sockaddr *)&target, sizeof target) != 0 && errno != EINPROGRESS) {
@@ -385,27 +357,9 @@ static int poll_once(void (*handle)(struct conn *, uint32_t), int timeout_ms)
     return count;
 }
 
-static uint64_t failures(void)
+static void step(uint64_t now)
 {
-    return errors.connect + errors.closed + errors.content + errors.lost;
-}
-
-static uint64_t window_end(double more_seconds)
-{
-    return window.begin.at + (uint64_t)((opt.seconds + more_seconds) * 1e9);
-}
-
-/* A window lasts until something came, even where it is so short that the server had no core in it. */
-static void window_step(uint64_t now)
-{
-    if (!window.open && !window.done && now >= window.opens_at) {
-        window.begin = usage_now(opt.server, replies);
-        window.open = true;
-    } else if (window.open && now >= window_end(replies > window.begin.count ? 0 : PATIENCE_SECONDS)) {
-        window.end = usage_now(opt.server, replies);
-        window.open = false;
-        window.done = true;
-    }
+    window_step(&window, now, opt.seconds, replies, opt.server);
 }
 
 /* Opens all connections and has one echo on each, so that every one is known to be accepted. */
@@ -414,7 +368,7 @@ static void open_all(void)
     uint64_t deadline = now_ns() + SETUP_SECONDS * 1000000000ull;
     unsigned next = 0;
 
-    while ((next < opt.connections || opening > 0) && now_ns() < deadline && failures() < LOST_MAX) {
+    while ((next < opt.connections || opening > 0) && now_ns() < deadline && failures(&errors) < LOST_MAX) {
         while (next < opt.connections && opening < OPENING_MAX)
             begin(&conns[next++]);
         poll_once(on_setup, 100);
@@ -447,7 +401,7 @@ static void run_pingpong(void)
     }
     while (alive > 0 && !window.done) {
         poll_once(on_pingpong, 10);
-        window_step(now_ns());
+        step(now_ns());
     }
     drain(on_pingpong, DRAIN_SECONDS);
     errors.lost += flying_total;
@@ -495,7 +449,7 @@ static void run_rate(void)
         uint64_t now = now_ns();
 
         index = send_due(index, now); /* first: what was due before the end is sent, however late this thread is */
-        window_step(now);
+        step(now);
         poll_once(on_rate, 0); /* spins: a sleep would be late by more than what is measured */
     }
     drain(on_rate, RATE_DRAIN_SECONDS);
@@ -507,13 +461,13 @@ static void run_connect(void)
     uint64_t deadline;
 
     window.opens_at = now_ns() + (uint64_t)(opt.warmup * 1e9);
-    while (!window.done && failures() < LOST_MAX) {
+    while (!window.done && failures(&errors) < LOST_MAX) {
         for (unsigned i = 0; i < opt.connections; i++)
             if (conns[i].phase == CLOSED)
                 begin(&conns[i]);
         do {
             poll_once(on_connect, 10);
-            window_step(now_ns());
+            step(now_ns());
         } while (!window.done && errors.connect + errors.closed + errors.content == 0);
     }
     deadline = now_ns() + DRAIN_SECONDS * 1000000000ull;
@@ -525,31 +479,22 @@ static void run_connect(void)
         errors.lost += conns[i].phase != CLOSED;
 }
 
+static void serve_setup(void)
+{
+    (void)poll_once(on_setup, 0);
+}
+
 static void run_idle(void)
 {
-    struct pollfd fds[2] = {{.fd = STDIN_FILENO, .events = POLLIN}, {.fd = poller, .events = POLLIN}};
-    char ignored[64];
-
-    printf("READY\n");
-    fflush(stdout);
-    for (;;) {
-        if (poll(fds, 2, -1) < 0 && errno != EINTR)
-            die("poll");
-        if (fds[1].revents != 0)
-            poll_once(on_setup, 0);
-        if (fds[0].revents != 0 && read(STDIN_FILENO, ignored, sizeof ignored) <= 0)
-            return;
-    }
+    stay_idle(poller, serve_setup);
 }
 
 static void report(double setup_seconds)
 {
     printf("{\"mode\": \"%s\", \"connections\": %u, \"depth\": %u, \"size\": %zu, \"header\": %u", mode_names[opt.mode],
            opt.connections, opt.depth, opt.size, opt.header);
-    printf(", \"setup_seconds\": %.3f, \"errors\": %llu", setup_seconds, (unsigned long long)failures());
-    printf(", \"error_detail\": {\"connect\": %llu, \"closed\": %llu, \"content\": %llu, \"lost\": %llu}",
-           (unsigned long long)errors.connect, (unsigned long long)errors.closed, (unsigned long long)errors.content,
-           (unsigned long long)errors.lost);
+    printf(", \"setup_seconds\": %.3f", setup_seconds);
+    errors_report(&errors);
     if (window.done)
         usage_report(&window.begin, &window.end, 1, &latency);
     if (opt.mode == RATE && window.done)
@@ -648,7 +593,7 @@ static void read_options(int argc, char **argv)
         opt.rate <= 0 || opt.seconds <= 0)
         die_usage();
     if (opt.sources == 0)
-        opt.sources = opt.mode == CONNECT ? SOURCES_CONNECT : 1 + opt.connections / CONNECTIONS_PER_SOURCE;
+        opt.sources = opt.mode == CONNECT ? SOURCES_MANY : 1 + opt.connections / CONNECTIONS_PER_SOURCE;
     target = address_of(opt.host, opt.port);
 }
 
@@ -669,11 +614,11 @@ int main(int argc, char **argv)
     if (opt.mode != CONNECT)
         open_all();
     setup = (double)(now_ns() - start) / 1e9;
-    if (failures() == 0) {
+    if (failures(&errors) == 0) {
         void (*const run[])(void) = {run_pingpong, run_rate, run_idle, run_connect};
 
         run[opt.mode]();
     }
     report(setup);
-    return failures() == 0 ? 0 : 1;
+    return failures(&errors) == 0 ? 0 : 1;
 }

@@ -10,22 +10,16 @@
  * load.c.
  */
 #define _GNU_SOURCE
-#include "common.h"
+#include "load.h"
 
 #include <getopt.h>
-#include <poll.h>
-#include <stdbool.h>
 
 #include "tls.h"
-#include "usage.h"
 
 enum {
     SIZE_MAX_BYTES = 1 << 20,
     OPENING_MAX = 64,
     SETUP_SECONDS = 60,
-    PATIENCE_SECONDS = 5,
-    LOST_MAX = 1000,
-    SOURCES = 64, /* each gives its own range of ports */
 };
 
 enum mode { PINGPONG, SHAKE, BULK, IDLE };
@@ -52,16 +46,8 @@ struct conn {
     uint64_t began;
 };
 
-static struct {
-    uint64_t connect, closed, content, lost;
-} errors;
-
-static struct {
-    uint64_t opens_at;
-    struct usage begin, end;
-    bool open, done;
-} window;
-
+static struct errors errors;
+static struct window window;
 static SSL_CTX *context;
 static struct conn *conns;
 static char message[SIZE_MAX_BYTES], buffer[256 * 1024];
@@ -150,21 +136,17 @@ static int take(struct conn *c)
 
 static void begin(struct conn *c)
 {
-    struct sockaddr_in source = {.sin_family = AF_INET};
     int one = 1;
 
     *c = (struct conn){.phase = SHAKING, .began = now_ns()};
     c->fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (c->fd < 0)
         die("socket");
-    source.sin_addr.s_addr = htonl(INADDR_LOOPBACK + (uint32_t)(source_next++ % SOURCES));
-    setsockopt(c->fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof one);
+    bind_source(c->fd, source_next++ % SOURCES_MANY);
     setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
     opening++;
     c->session = make_session(context, c->fd);
     SSL_set_connect_state(c->session);
-    if (bind(c->fd, (struct sockaddr *)&source, sizeof source) != 0)
-        die("bind");
     if (connect(c->fd, (struct sockaddr *)&target, sizeof target) != 0 && errno != EINPROGRESS) {
         lose(c);
         return;
@@ -278,37 +260,17 @@ static void poll_once(int timeout_ms)
         on_events(events[i].data.ptr, events[i].events);
 }
 
-static uint64_t failures(void)
-{
-    return errors.connect + errors.closed + errors.content + errors.lost;
-}
-
 static void open_all(void)
 {
     uint64_t deadline = now_ns() + SETUP_SECONDS * 1000000000ull;
     unsigned next = 0;
 
-    while ((next < opt.connections || opening > 0) && now_ns() < deadline && failures() < LOST_MAX) {
+    while ((next < opt.connections || opening > 0) && now_ns() < deadline && failures(&errors) < LOST_MAX) {
         while (next < opt.connections && opening < OPENING_MAX)
             begin(&conns[next++]);
         poll_once(100);
     }
     errors.connect += opening + (opt.connections - next);
-}
-
-/* A window lasts until something came, even where it is so short that the server had no core in it. */
-static void window_step(uint64_t now)
-{
-    double more = count > window.begin.count ? 0 : PATIENCE_SECONDS;
-
-    if (!window.open && !window.done && now >= window.opens_at) {
-        window.begin = usage_now(opt.server, count);
-        window.open = true;
-    } else if (window.open && now >= window.begin.at + (uint64_t)((opt.seconds + more) * 1e9)) {
-        window.end = usage_now(opt.server, count);
-        window.open = false;
-        window.done = true;
-    }
 }
 
 static void run(void)
@@ -320,37 +282,23 @@ static void run(void)
         else if (opt.mode == PINGPONG && conns[i].phase == OPEN)
             put(&conns[i]);
     }
-    while (!window.done && failures() < LOST_MAX && (opt.mode == SHAKE || alive > 0)) {
+    while (!window.done && failures(&errors) < LOST_MAX && (opt.mode == SHAKE || alive > 0)) {
         poll_once(10);
-        window_step(now_ns());
+        window_step(&window, now_ns(), opt.seconds, count, opt.server);
     }
     draining = true;
 }
 
-static void run_idle(void)
+static void serve_idle(void)
 {
-    struct pollfd fds[2] = {{.fd = STDIN_FILENO, .events = POLLIN}, {.fd = poller, .events = POLLIN}};
-    char ignored[64];
-
-    printf("READY\n");
-    fflush(stdout);
-    for (;;) {
-        if (poll(fds, 2, -1) < 0 && errno != EINTR)
-            die("poll");
-        if (fds[1].revents != 0)
-            poll_once(0);
-        if (fds[0].revents != 0 && read(STDIN_FILENO, ignored, sizeof ignored) <= 0)
-            return;
-    }
+    poll_once(0);
 }
 
 static void report(double setup_seconds)
 {
     printf("{\"mode\": \"%s\", \"connections\": %u, \"size\": %zu", mode_names[opt.mode], opt.connections, opt.size);
-    printf(", \"setup_seconds\": %.3f, \"errors\": %llu", setup_seconds, (unsigned long long)failures());
-    printf(", \"error_detail\": {\"connect\": %llu, \"closed\": %llu, \"content\": %llu, \"lost\": %llu}",
-           (unsigned long long)errors.connect, (unsigned long long)errors.closed, (unsigned long long)errors.content,
-           (unsigned long long)errors.lost);
+    printf(", \"setup_seconds\": %.3f", setup_seconds);
+    errors_report(&errors);
     if (window.done)
         usage_report(&window.begin, &window.end, opt.mode == BULK ? 1.0 / RECORD : 1, &latency);
     printf("}\n");
@@ -438,12 +386,12 @@ int main(int argc, char **argv)
     if (opt.mode != SHAKE)
         open_all();
     setup = (double)(now_ns() - start) / 1e9;
-    if (failures() == 0) {
+    if (failures(&errors) == 0) {
         if (opt.mode == IDLE)
-            run_idle();
+            stay_idle(poller, serve_idle);
         else
             run();
     }
     report(setup);
-    return failures() == 0 ? 0 : 1;
+    return failures(&errors) == 0 ? 0 : 1;
 }
