@@ -4,7 +4,7 @@
 #include "support/rig.h"
 
 #include "base/err.h"
-#include "io/uring_buffers.h"
+#include "io/backend_uring.h"
 
 #include <errno.h>
 #include <linux/filter.h>
@@ -314,6 +314,46 @@ TEST(a_fin_behind_what_did_not_go)
     ASSERT_EQ(kit_read_end(fds[1], NULL), 0);
     rig_detach(r, &s, false);
     kit_close(fds[1]);
+    rig_close(r);
+}
+
+/* Where the kernel takes no requests now, nobody may believe that what was sent soon has gone: he would close. */
+TEST(not_known_whether_it_went)
+{
+    static uint8_t block[4096];
+    struct rig *r = open_rig(MIB);
+    struct wawo_sock s;
+    size_t total;
+    int full, enter_fd, fds[2];
+    ptrdiff_t n;
+
+    for (full = 0; full < 2; full++) {
+        ASSERT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds), 0);
+        rig_attach(r, &s, fds[0]);
+        rig_turn(r, 0);
+        total = 0;
+        for (n = full; n > 0; total += n > 0 ? (size_t)n : 0) {
+            kit_fill(block, sizeof block, total);
+            n = wawo_os_send(s.fd, block, sizeof block);
+        }
+        rig_queue(r, &s, total, 100);
+        ASSERT_EQ(r->ops->send_soon(r->backend, &s), 100);
+        enter_fd = r->backend->ring.enter_fd;
+        r->backend->ring.enter_fd = -1;
+        ASSERT_EQ(r->ops->send(r->backend, &s), WAWO_AGAIN);
+        r->backend->ring.enter_fd = enter_fd;
+        if (full) {
+            ASSERT_EQ(rig_next(r, &s, WAWO_DONE_BACK).len, 100u);
+            ASSERT_EQ(s.out.bytes, 100u);
+        }
+        kit_read_pattern(fds[1], 0, total);
+        ASSERT_EQ(rig_next(r, &s, WAWO_DONE_SENT).len, full ? 100u : 0u);
+        kit_read_pattern(fds[1], total, 100);
+        ASSERT_EQ(r->ops->send(r->backend, &s), 0);
+        rig_quiet(r, &s);
+        rig_detach(r, &s, false);
+        kit_close(fds[1]);
+    }
     rig_close(r);
 }
 

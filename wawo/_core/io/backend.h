@@ -86,6 +86,8 @@ struct wawo_backend_ops {
     void (*connect)(struct wawo_backend *b, struct wawo_sock *s, const struct wawo_addr *to);
     void (*recv_start)(struct wawo_backend *b, struct wawo_sock *s);
     void (*recv_stop)(struct wawo_backend *b, struct wawo_sock *s);
+    /* What the kernel took, 0 when it is full, or a negative code. WAWO_AGAIN: `out` is empty, but whether all of
+     * send_soon went is not known; a WAWO_DONE_SENT, mostly of no bytes, or a WAWO_DONE_BACK tells it. */
     ptrdiff_t (*send)(struct wawo_backend *b, struct wawo_sock *s);
     /* The same for whoever is in no hurry and bears to be told too much: it may go out with the next wait, and what then
      * does not go is a WAWO_DONE_BACK, which mostly never comes. */

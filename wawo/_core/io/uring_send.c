@@ -114,8 +114,11 @@ ptrdiff_t wawo_uring_send(struct wawo_backend *b, struct wawo_sock *s)
 
     if (wawo_unlikely(s->flags & URING_SENDING))
         wawo_uring_send_hurry(b);
-    if (wawo_unlikely(s->flags & URING_SENDING))
+    if (wawo_unlikely(s->flags & URING_SENDING)) {
         s->orders |= URING_ORDER_MORE;
+        if (s->out.head == NULL)
+            return WAWO_AGAIN;
+    }
     if ((s->orders & (URING_ORDER_SEND | URING_ORDER_MORE)) || s->reading)
         return 0; /* the kernel is full, or the disk busy */
     n = wawo_writer_begin(&b->writer, s, &waits);
@@ -173,9 +176,13 @@ void wawo_uring_send_shutdown(struct wawo_backend *b, struct wawo_sock *s)
 
 int wawo_uring_send_resume(struct wawo_backend *b, struct wawo_sock *s, struct wawo_done *d)
 {
-    bool waits;
-    int n = wawo_writer_resume(&b->writer, s, d, &waits);
+    bool waits = false;
+    int n = 1;
 
+    if (wawo_likely(s->out.head != NULL))
+        n = wawo_writer_resume(&b->writer, s, d, &waits);
+    else /* all had gone: who was told WAWO_AGAIN waits to hear it */
+        *d = (struct wawo_done){.id = s->id, .kind = WAWO_DONE_SENT};
     if (!waits)
         wawo_backend_order(b, s, 0, URING_ORDER_SEND);
     if (wawo_unlikely(s->orders & URING_ORDER_SHUT) && s->out.head == NULL)

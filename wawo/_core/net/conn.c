@@ -609,6 +609,10 @@ static void write_ring(struct wawo_conn *c, wawo_give give)
     if (wawo_likely(c->sock.out.head != NULL) || c->shut || c->eof) {
         before = c->sock.out.bytes;
         n = give(net->loop->backend, &c->sock);
+        if (wawo_unlikely(n == WAWO_AGAIN)) {
+            parked(c);
+            return;
+        }
         if (wawo_unlikely(n < 0)) {
             send_failed(c, before - c->sock.out.bytes, (int)-n);
             return;
@@ -643,7 +647,8 @@ static void finish_input(struct wawo_conn *c)
     if (err != 0 && c->secure)
         op = wawo_tls_operation(c);
     wawo_share_advance(c->share, WAWO_SHARE_CLOSING); /* from here on nothing is added to what is pending */
-    if (c->eof && wawo_conn_pending(c) == 0 && (!c->secure || err != 0 || wawo_tls_say_goodbye(c))) {
+    if (c->eof && wawo_conn_pending(c) == 0 && !c->share->parked &&
+        (!c->secure || err != 0 || wawo_tls_say_goodbye(c))) {
         wawo_conn_end(c, op, err); /* the common end: nothing to flush, nothing to wait for */
         return;
     }
