@@ -33,10 +33,12 @@ def refused(agent: wawo.TcpAgent, door: tuple[str, int]) -> int:
 @pytest.mark.parametrize("threads", [1, 2])
 def test_on_close_may_connect_again(backend: str, threads: int, door: tuple[str, int]) -> None:
     answers = []
+    one_at_a_time = threading.Lock()  # the one that it connects may have its OnClose on another loop
 
     def closed(*_: object) -> None:
-        if len(answers) < 6:
-            answers.extend([refused(agent, door), refused(agent, door)])
+        with one_at_a_time:
+            if len(answers) < 6:
+                answers.extend([refused(agent, door), refused(agent, door)])
 
     log = Log(OnConnect=lambda conn: conn.abort(), OnClose=closed)
     with wawo.TcpAgent(log, backend=backend, max_connections=1, io_threads=threads) as agent:

@@ -16,6 +16,8 @@
 
 /* ---- children ---- */
 
+enum { START_TRIES = 20 };
+
 struct pipe_end {
     HANDLE from;
     char *output;
@@ -44,13 +46,17 @@ static bool start(const struct os_child *child, HANDLE out, HANDLE job, PROCESS_
 {
     STARTUPINFOA how = {.cb = sizeof how, .dwFlags = STARTF_USESTDHANDLES};
     char self[MAX_PATH], line[MAX_PATH + 600];
+    int tries = 0;
 
     if (GetModuleFileNameA(NULL, self, sizeof self) == 0)
         return false;
     snprintf(line, sizeof line, "\"%s\" %s \"%s\"", self, child->flag, child->argument);
     how.hStdOutput = how.hStdError = out;
-    if (!CreateProcessA(self, line, NULL, NULL, TRUE, CREATE_SUSPENDED, NULL, NULL, &how, made))
-        return false;
+    while (!CreateProcessA(self, line, NULL, NULL, TRUE, CREATE_SUSPENDED, NULL, NULL, &how, made)) {
+        if (GetLastError() != ERROR_INTERNAL_ERROR || ++tries == START_TRIES)
+            return false;
+        Sleep(100); /* Wine on a busy machine, one process of ten thousand */
+    }
     (void)AssignProcessToJobObject(job, made->hProcess);
     (void)ResumeThread(made->hThread);
     return true;
