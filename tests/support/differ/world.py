@@ -161,17 +161,26 @@ class World(Told):
             self.peers.append(peer_of(self.script, socket.socket(socket.AF_UNIX)))
             self.peers[-1].sock.connect(f"\0{self._door}")
             return
-        sock = peer_socket()
         number = len(self.peers) + 1
         if "max_connections_per_address" in self.script["options"]:
             number = -(-number // 3)
-        sock.bind((f"127.0.1.{number}", 0))
+        sock = self._socket_at(f"127.0.1.{number}")
         self.peers.append(peer_of(self.script, sock))
         self.peers[-1].name = "from {}:{}".format(*sock.getsockname())
         try:
             sock.connect(self.component.address)
         except ConnectionResetError:  # they were fast
             self.peers[-1].end = "reset"
+
+    def _socket_at(self, address: str) -> socket.socket:
+        """With a port that none of its peers had: by that they are told apart."""
+        taken = {peer.name for peer in self.peers}
+        while True:
+            sock = peer_socket()
+            sock.bind((address, 0))
+            if "from {}:{}".format(*sock.getsockname()) not in taken:
+                return sock
+            sock.close()
 
     def _dial_open(self, number: int) -> None:
         door = socket.socket(socket.AF_UNIX) if self.unix else peer_socket()
