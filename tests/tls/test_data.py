@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import ssl
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from framings import CASES, Case
@@ -118,6 +120,33 @@ def test_views(backend: str) -> None:
     assert b"".join(kept) == data
     kept.clear()
     log.calls.clear()
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_flush_in_a_callback(backend: str, own: bool) -> None:
+    """Also where the session is somebody's own object, whose methods are called in the middle of the callback."""
+    sealed: list[bytes] = []
+
+    class Own(ssl.SSLObject):
+        def write(self, data: Any) -> int:
+            sealed.append(bytes(data))
+            return super().write(data)
+
+    def answer(conn: wawo.Connection, data: bytes) -> None:
+        conn.send(data)
+        conn.flush()
+        assert sealed == ([data] if own else [])
+
+    log = Log(OnReceive=answer)
+    context = server_context()
+    if own:
+        context.sslobject_class = Own
+    with secured(log, backend, context) as server, shake(server) as peer:
+        peer.sendall(b"hello")
+        assert read(peer, 5) == b"hello"
+        finish(peer)
+        log.until_count("OnClose")
+    assert log.closes() == [CLEAN]
 
 
 def test_send_packets(backend: str) -> None:

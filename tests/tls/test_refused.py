@@ -144,6 +144,35 @@ def test_what_is_no_server_hello(backend: str, garbage: bytes) -> None:
     assert isinstance(conn.error, ssl.SSLError)
 
 
+GOODBYE = b"\x15\x03\x03\x00\x02\x01\x00"  # close_notify in the clear
+
+
+def test_a_goodbye_in_the_handshake(backend: str) -> None:
+    """An end that was said, and yet no handshake: it is told as ssl does."""
+    log = Log()
+    with secured(log, backend, pin(server_context(), "TLSv1.2")) as server, dial(server) as peer:
+        peer.sendall(Frozen().step())
+        assert peer.recv(1 << 16)[:1] == b"\x16"
+        peer.sendall(GOODBYE)
+        gone(peer)
+        log.until_count("OnClose")
+    assert log.closes() == REFUSED_BY_SERVER
+    assert isinstance(log.conn().error, ssl.SSLZeroReturnError)
+
+
+def test_a_goodbye_instead_of_a_server_hello(backend: str) -> None:
+    log = Log()
+    with door() as sock, agency(log, backend) as agent:
+        conn = agent.connect(*sock.getsockname())
+        peer, _ = sock.accept()
+        peer.settimeout(DEADLINE_S)
+        peer.sendall(GOODBYE)
+        gone(peer)
+        log.until_count("OnClose")
+    assert log.closes() == REFUSED_BY_AGENT
+    assert isinstance(conn.error, ssl.SSLZeroReturnError)
+
+
 def test_the_peer_of_a_failed_handshake_hears_an_alert(backend: str) -> None:
     with secured(Log(), backend) as server, dial(server) as peer:
         peer.sendall(b"\x16\x03\x01\x00\x04\x01\x00\x00\x00")

@@ -8,7 +8,7 @@ from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF, Py_INCREF
 
 from ._buffers cimport LEND_MIN, Pieces, find_lender, open_part, send_parts
-from ._tls cimport Tls, tls_new, tls_secure, tls_session, tls_setup, tls_snapshot
+from ._tls cimport Tls, tls_calls_python, tls_new, tls_secure, tls_session, tls_setup, tls_snapshot
 from .c cimport *
 
 cdef extern from "Python.h":
@@ -280,6 +280,9 @@ cdef class Connection:
     def flush(self):
         """Write now what is queued instead of at the end of the batch. Any thread."""
         cdef wawo_share *s = self.share
+        if tls_calls_python(self.secret):
+            wawo_share_flush(s)
+            return
         with nogil:
             wawo_share_flush(s)
 

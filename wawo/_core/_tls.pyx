@@ -186,8 +186,15 @@ cdef int tls_secure(Tls t, wawo_share *s, bint start) except? 1:
     return rc
 
 
+cdef bint tls_calls_python(Tls t) noexcept:
+    """Whether writing calls Python, and so needs the GIL that a callback has: that the core takes it for granted."""
+    return t is not None and t.outgoing is not None
+
+
 cdef object session_error(unsigned long code, long verify, host):
-    """What the ssl module would have raised for an error in OpenSSL's queue."""
+    """What the ssl module would have raised for an error in OpenSSL's queue; code 0: for a goodbye in the handshake."""
+    if code == 0:  # and OpenSSL's functions are not even looked for where all sessions are under the GIL
+        return ssl.SSLZeroReturnError(ssl.SSL_ERROR_ZERO_RETURN, "TLS/SSL connection has been closed (EOF)")
     cdef const char *text = wawo_openssl_reason(code)
     cdef const char *place = wawo_openssl_library(code)
     reason = "unknown error" if text == NULL else text.decode()
