@@ -8,7 +8,7 @@ from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF, Py_INCREF
 
 from ._buffers cimport LEND_MIN, Pieces, find_lender, open_part, send_parts
-from ._tls cimport Tls, tls_calls_python, tls_new, tls_secure, tls_session, tls_setup, tls_snapshot
+from ._tls cimport Tls, tls_calls_python, tls_error, tls_new, tls_secure, tls_session, tls_setup, tls_snapshot
 from .c cimport *
 
 cdef extern from "Python.h":
@@ -406,8 +406,9 @@ cdef class Connection:
         cdef const char *fault
         if self.codec is not None and self.codec.failure is not None:
             return self.codec.failure
-        if self.secret is not None and self.secret.error is not None:
-            return self.secret.error
+        failure = None if self.secret is None else tls_error(self.secret)
+        if failure is not None:
+            return failure
         if not error and not gai:
             return None
         fault = wawo_share_fault(self.share)

@@ -26,4 +26,5 @@ cdef void tls_ended(Tls t, wawo_share *s, int error) noexcept
 cdef object tls_leftover()
 cdef int tls_shaken(Tls t) except -1
 cdef object tls_snapshot(Tls t)
+cdef object tls_error(Tls t)
 cdef object tls_session(Tls t, wawo_share *s)

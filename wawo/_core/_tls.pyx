@@ -242,16 +242,18 @@ cdef object cut_error():
 
 cdef void tls_ended(Tls t, wawo_share *s, int error) noexcept:
     """Before OnClose: why it ended, and the session to resume; the object goes."""
+    latest = failure = None
     try:
         if error != 0:
-            t.error = error_of(t, s, error)
-        else:
-            t.error = None
+            failure = error_of(t, s, error)
         if t.made is not None and t.shaken and not t.wish[1]:
-            t.latest = t.made.session
-    except BaseException as failure:
-        t.error = failure
+            latest = t.made.session
+    except BaseException as second:
+        failure = second
     t.made = t.incoming = t.outgoing = None
+    with cython.critical_section(t):
+        t.error = failure
+        t.latest = t.latest if latest is None else latest
 
 
 # ---- the session under the GIL ----
@@ -361,6 +363,12 @@ cdef int tls_shaken(Tls t) except -1:
 cdef object tls_snapshot(Tls t):
     with cython.critical_section(t):
         return t.info
+
+
+cdef object tls_error(Tls t):
+    """What ended the connection; None: it was not TLS, or nothing yet."""
+    with cython.critical_section(t):
+        return t.error
 
 
 cdef object tls_session(Tls t, wawo_share *s):
