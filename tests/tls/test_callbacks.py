@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import ssl
+import sys
 from typing import Any
 
 import pytest
-from peers import Log, echo, read
-from secure import finish, secured, server_context, shake
+from peers import Log, dial, gone, read
+from secure import Frozen, finish, secured, server_context, shake
 
 import wawo
 
-ENDING = {"abort", "close", "disconnect", "stop"}
+ENDING = {"abort", "close", "disconnect", "stop", "send flush abort flush"}
 HARMLESS = {"flush", "send", "broadcast", "pause and resume"}
 
 
@@ -28,17 +30,29 @@ def act(what: str, server: wawo.TcpServer, conn: wawo.Connection) -> None:
     elif what == "pause and resume":
         conn.pause()
         conn.resume()
+    elif " " in what:
+        for step in what.split():
+            conn.send(b"lost") if step == "send" else getattr(conn, step)()
     else:
         getattr(conn, what)()
 
 
 @pytest.mark.parametrize("what", sorted(ENDING | HARMLESS))
-@pytest.mark.parametrize("when", ["by name", "in the handshake", "in a record"])
+@pytest.mark.parametrize("when", ["by name", "in the handshake", "in a record", "in a flush of its own callback"])
 def test_callbacks_of_a_context_may_call_anything(backend: str, when: str, what: str) -> None:
-    log, done = Log(OnReceive=echo), []
+    done: list[bool] = []
+    late = when in ("in a record", "in a flush of its own callback")
+
+    def answer(conn: wawo.Connection, data: bytes) -> None:
+        conn.send(data)
+        if when == "in a flush of its own callback":
+            conn.flush()
+            assert done
+
+    log = Log(OnReceive=answer)
 
     def called(*_: Any) -> None:
-        if not done and log.count("OnReceive" if when == "in a record" else "OnAccept"):
+        if not done and log.count("OnReceive" if late else "OnAccept"):
             done.append(True)
             act(what, server, log.conn())
 
@@ -58,3 +72,40 @@ def test_callbacks_of_a_context_may_call_anything(backend: str, when: str, what:
         log.until_count("OnClose")
     assert done
     assert log.closes()[0] in [(wawo.Operation.CLOSE, 0), (wawo.Operation.CLOSE, errno.ECONNRESET)]
+
+
+def refused(log: Log, backend: str, context: Any) -> BaseException | None:
+    """Why a server with that context ends a connection in its handshake."""
+    with secured(log, backend, context) as server:
+        sock = dial(server)
+        with contextlib.suppress(OSError, AssertionError):  # the handshake may be done on this side
+            Frozen().shake(sock)
+        gone(sock)
+        log.until_count("OnClose")
+    assert log.closes() == [(wawo.Operation.ACCEPT, errno.EPROTO)]
+    return log.conn().error
+
+
+def test_what_a_message_callback_raises_ends_its_connection(backend: str) -> None:
+    """With that very exception, as the ssl module has it."""
+
+    class Boom(Exception):
+        pass
+
+    def boom(*_: Any) -> None:
+        raise Boom
+
+    context: Any = server_context()
+    context._msg_callback = boom
+    assert isinstance(refused(Log(), backend, context), Boom)
+
+
+def test_what_an_sni_callback_raises_is_told_and_refuses(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[Any] = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda args: told.append(args.exc_type))
+    context = server_context()
+    context.sni_callback = lambda connection, name, given: 1 // 0
+    error = refused(Log(), backend, context)
+    assert isinstance(error, ssl.SSLError)
+    assert error.reason == "CALLBACK_FAILED"
+    assert told == [ZeroDivisionError]

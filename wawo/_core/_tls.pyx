@@ -24,6 +24,7 @@ cdef object INNER = None          # _ssl._SSLSocket
 cdef object WANT_READ = None      # ssl.SSLWantReadError
 cdef tuple ENGINE = ()            # (name, why, version)
 cdef tuple BIOS = ()              # that a native session is made with, and never uses
+cdef object MESSAGES = None       # SSLContext._msg_callback, without the property that ssl.py lays over it
 cdef object OPTIONS = None        # SSLContext.options as a plain int: to make a flag of it takes as long as a session
 cdef int64_t LENIENT = 0          # ssl.OP_IGNORE_UNEXPECTED_EOF
 cdef object PROTOCOL_ERROR = ValueError
@@ -98,7 +99,7 @@ cdef str fault_of_native():
 
 
 cdef tuple choose():
-    global ssl, PLAIN_OBJECT, INNER, WANT_READ, ENGINE, BIOS, OPTIONS, LENIENT
+    global ssl, PLAIN_OBJECT, INNER, WANT_READ, ENGINE, BIOS, MESSAGES, OPTIONS, LENIENT
     import _ssl
     import ssl as module
     forced = os.environ.get("WAWO_TLS") or None
@@ -106,6 +107,7 @@ cdef tuple choose():
         raise ImportError(f"WAWO_TLS must be openssl or memorybio, not {forced!r}")
     ssl, PLAIN_OBJECT, INNER, WANT_READ = module, module.SSLObject, _ssl._SSLSocket, module.SSLWantReadError
     BIOS = (module.MemoryBIO(), module.MemoryBIO())
+    MESSAGES = _ssl._SSLContext._msg_callback
     OPTIONS, LENIENT = _ssl._SSLContext.options, getattr(module, "OP_IGNORE_UNEXPECTED_EOF", 0)
     fault = None if forced == "memorybio" else fault_of_native()
     if fault is not None and forced == "openssl":
@@ -159,8 +161,10 @@ cdef Tls tls_new(tuple wish):
 
 
 cdef bint is_plain(object context):
-    """Its sessions are those of the ssl module, and nothing of theirs is done in Python."""
+    """Its sessions are those of the ssl module, and nothing of theirs is done in Python. What a message callback raises
+    is kept for the next call through the ssl module, so to be heard it takes such calls."""
     return (context.sslobject_class is PLAIN_OBJECT
+            and MESSAGES.__get__(context) is None
             and getattr(type(context), "wrap_bio", None) is ssl.SSLContext.wrap_bio)
 
 

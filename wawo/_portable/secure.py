@@ -55,7 +55,7 @@ def _begin(link: Link, wish: TlsWish, before: Ring) -> None:
 
     loop = link.loop
     try:
-        tls = Tls(wish, before)
+        tls = Tls(wish, before, loop)
     except Exception as error:
         link.share.failure = error
         link.end(operation_of(link), errno.EPROTO)

@@ -6,10 +6,16 @@ from __future__ import annotations
 import errno
 import os
 import ssl
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from .ring import Ring
 from .words import TlsWish
+
+if TYPE_CHECKING:
+    from .loop import Loop
+
+_T = TypeVar("_T")
 
 SEALED_MOST = 64 * 1024  # bytes of plaintext that are sealed and yet to be written
 _RECORD = 16 * 1024
@@ -22,6 +28,7 @@ class Tls:
 
     __slots__ = (
         "_in",
+        "_loop",
         "_object",
         "_out",
         "before",
@@ -34,13 +41,14 @@ class Tls:
         "wire",
     )
 
-    def __init__(self, wish: TlsWish, before: Ring) -> None:
+    def __init__(self, wish: TlsWish, before: Ring, loop: Loop) -> None:
         context, server, name, session = wish
         self._in = ssl.MemoryBIO()
         self._out = ssl.MemoryBIO()
         self._object: ssl.SSLObject = context.wrap_bio(
             self._in, self._out, server_side=server, server_hostname=name, session=session
         )
+        self._loop = loop
         self.before = before  # what was accepted before start_tls: it goes as it is
         self.wire = Ring()  # sealed, and alerts, tickets and the like
         self.held = 0  # bytes of plaintext that are in there
@@ -59,6 +67,16 @@ class Tls:
     def waits(self) -> bool:
         """Whether there is something to write that is in no ring of the connection."""
         return bool(self.wire.pieces or self.before.pieces)
+
+    def _call(self, what: Callable[..., _T], *given: Any) -> _T:
+        """Call the object, whose context may have callbacks, in the middle of a write at that: what they ask of a
+        connection is done later, as if by another thread."""
+        loop, inside = self._loop, self._loop.delivering
+        loop.delivering = False
+        try:
+            return what(*given)
+        finally:
+            loop.delivering = inside
 
     def _collect(self) -> None:
         """After any call: reading too answers with alerts and key updates."""
@@ -85,7 +103,7 @@ class Tls:
     def step(self) -> None:
         """Go on with the handshake: `shaking` and `error` tell how it stands."""
         try:
-            self._object.do_handshake()
+            self._call(self._object.do_handshake)
             self.shaking = False
         except ssl.SSLWantReadError:
             pass
@@ -113,7 +131,7 @@ class Tls:
         """The plaintext of what was fed."""
         pieces = []
         try:
-            while piece := self._object.read(_READ_SIZE):
+            while piece := self._call(self._object.read, _READ_SIZE):
                 pieces.append(piece)
             self.ended = True
         except ssl.SSLWantReadError:
@@ -132,7 +150,7 @@ class Tls:
         if self.held >= SEALED_MOST or self.error is not None:
             return 0
         try:
-            n = self._object.write(data[:_RECORD])
+            n = self._call(self._object.write, data[:_RECORD])
         except Exception as error:
             self.error = error
             return 0
@@ -156,7 +174,7 @@ class Tls:
             return
         self.goodbye = True
         try:
-            self._object.unwrap()
+            self._call(self._object.unwrap)
         except Exception:
             pass  # it would wait for the peer's
         self._collect()
