@@ -10,6 +10,7 @@ import ast
 import socket
 import ssl
 import struct
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -59,6 +60,7 @@ def test_a_handshake_hears_of_a_reset(pair: tuple[socket.socket, socket.socket])
             server.do_handshake()
 
 
+@pytest.mark.skipif(sys.version_info < (3, 13), reason="older ones call every failure below TLS an end of the stream")
 def test_tls_hears_of_a_reset(pair: tuple[socket.socket, socket.socket]) -> None:
     """And whose peer goes away behind the handshake, before it reads."""
     one, other = pair

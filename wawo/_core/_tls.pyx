@@ -236,11 +236,13 @@ cdef object error_of(Tls t, wawo_share *s, int error):
     return tls_leftover() if fault == WAWO_TLS_LEFTOVER else t.error
 
 
+cdef str CUT_REASON = "UNEXPECTED_EOF_WHILE_READING"
+
+
 cdef object cut_error():
     """As the ssl module says it."""
-    reason = "UNEXPECTED_EOF_WHILE_READING"
-    made = ssl.SSLEOFError(ssl.SSL_ERROR_EOF, f"[SSL: {reason}] EOF occurred in violation of protocol")
-    made.library, made.reason = "SSL", reason
+    made = ssl.SSLEOFError(ssl.SSL_ERROR_EOF, f"[SSL: {CUT_REASON}] EOF occurred in violation of protocol")
+    made.library, made.reason = "SSL", CUT_REASON
     return made
 
 
@@ -276,7 +278,8 @@ cdef ptrdiff_t failed(Tls t, object error) noexcept:
         t.drain()
         if isinstance(error, ssl.SSLZeroReturnError):
             return WAWO_ECLOSED
-        t.error = error
+        # CPython 3.11.2 knows no SSLEOFError for this one.
+        t.error = cut_error() if getattr(error, "reason", None) == CUT_REASON else error
     except BaseException as second:
         t.error = second
     return WAWO_EPROTO
