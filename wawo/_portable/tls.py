@@ -112,8 +112,8 @@ class Tls:
         self._collect()
 
     def _break(self, error: Exception) -> None:
-        """It is of no use any more. Where OpenSSL only knows that nothing comes, ssl may show an errno of before, or not
-        know the error for that, as CPython 3.11.2."""
+        """It is of no use any more. Where OpenSSL only knows that nothing comes, ssl may show an errno of before, or
+        (as CPython 3.11.2) not know the error for that."""
         unnamed = not isinstance(error, ssl.SSLError) or error.reason == "UNEXPECTED_EOF_WHILE_READING"
         if isinstance(error, OSError) and unnamed and not isinstance(error, ssl.SSLEOFError):
             error = ssl.SSLEOFError(ssl.SSL_ERROR_EOF, "EOF occurred in violation of protocol")
