@@ -93,7 +93,7 @@ static void threads_close(struct upper *u, struct wawo_threads *t)
 {
     unsigned count = t->count;
 
-    ASSERT_TRUE(wawo_threads_stop(t, KIT_DEADLINE_S * WAWO_SEC));
+    ASSERT_TRUE(wawo_threads_stop(t, kit_deadline_s() * WAWO_SEC));
     ASSERT_EQ(wawo_threads_live(), 0u);
     ASSERT_EQ(u->starts, count);
     ASSERT_EQ(u->stops, count);
@@ -207,7 +207,7 @@ TEST_EACH_BACKEND(posts_in_chains, backend)
     for (round = 0; round <= ROUNDS; round++) {
         if (round == ROUNDS) {
             wawo_threads_hold(t);
-            ASSERT_TRUE(wawo_threads_stop(t, KIT_DEADLINE_S * WAWO_SEC));
+            ASSERT_TRUE(wawo_threads_stop(t, kit_deadline_s() * WAWO_SEC));
         }
         newest = oldest = NULL;
         for (i = 0; i < CHAIN; i++) {
@@ -297,7 +297,7 @@ TEST_EACH_BACKEND(stop_in_a_storm_of_posts, backend)
             kit_start(&threads[i], post_main, &p[i]);
         }
         KIT_UNTIL(wawo_load(&l.ran) > round * 50);
-        ASSERT_TRUE(wawo_threads_stop(t, KIT_DEADLINE_S * WAWO_SEC));
+        ASSERT_TRUE(wawo_threads_stop(t, kit_deadline_s() * WAWO_SEC));
         for (posted = 0, i = 0; i < POSTERS; i++) {
             wawo_thread_join(&threads[i]); /* the posts fail from now on */
             posted += p[i].posted;
@@ -322,7 +322,7 @@ TEST_EACH_BACKEND(a_reference_outlives_the_stop, backend)
     struct wawo_thread thread;
 
     wawo_threads_hold(t);
-    ASSERT_TRUE(wawo_threads_stop(t, WAWO_SEC));
+    ASSERT_TRUE(wawo_threads_stop(t, kit_deadline_s() * WAWO_SEC));
     wawo_threads_drop(t);
     ASSERT_EQ(u.releases, 0u);
     post_main(&p); /* refused, harmless */

@@ -9,7 +9,7 @@
 enum { KIB = 1024, MIB = 1024 * 1024 };
 
 #define IDLE (100 * WAWO_MSEC)
-#define LATE (5 * WAWO_SEC) /* a busy machine */
+#define LATE (kit_deadline_s() * WAWO_SEC) /* a busy machine */
 
 static void open_with(struct stage *s, struct party *server, const char *backend, party_hook hook)
 {
@@ -17,6 +17,12 @@ static void open_with(struct stage *s, struct party *server, const char *backend
     party_init(server, s, WAWO_SERVER);
     server->hook = hook;
     server->options.idle_timeout_ns = IDLE;
+}
+
+/* Until then its peers lie in the backlog with all that they said: none seems silent because this thread was held up. */
+static void listen_now(struct party *server, int listener)
+{
+    ASSERT_EQ(wawo_endpoint_listen(server->endpoint, listener, -1), 0);
 }
 
 static uint64_t idle_closed(struct party *p)
@@ -44,7 +50,6 @@ static void expect_idle_end(struct party *p, int64_t since, int64_t least)
     share = party_last(p);
     took = wawo_os_now_ns() - since;
     ASSERT_GE(took, least);
-    ASSERT_LT(took, least + LATE);
     ASSERT_EQ(p->operation, WAWO_OP_CLOSE);
     ASSERT_EQ(p->error, ETIMEDOUT);
     ASSERT_STREQ(wawo_share_fault(share), "nothing received for the idle timeout");
@@ -113,27 +118,70 @@ TEST_EACH_BACKEND(what_is_sent_is_no_sign_of_life, backend)
     party_close(&s, &server);
 }
 
-TEST_EACH_BACKEND(one_that_is_heard_of_stays, backend)
+/* On the loop that both ends are on. */
+struct play {
+    int64_t until, last, closed; /* when it shall be over; when the server was spoken to last; when it ended it */
+    bool over;
+};
+
+static void hook_listen(struct party *p, const struct wawo_event *e, struct actor *a)
+{
+    struct play *play = p->arg;
+
+    if (e->kind == WAWO_ON_CLOSE)
+        play->closed = wawo_os_now_ns();
+    hook_echo(p, e, a);
+}
+
+static void hook_speak(struct party *p, const struct wawo_event *e, struct actor *a)
+{
+    struct play *play = p->arg;
+    int64_t now = wawo_os_now_ns();
+
+    (void)a;
+    if (e->kind == WAWO_ON_HANDSHAKE)
+        play->until = now + 5 * IDLE;
+    else if (e->kind != WAWO_ON_RECEIVE)
+        return;
+    play->over = now >= play->until;
+    if (play->over)
+        return;
+    play->last = now;
+    (void)wawo_share_send(e->share, "x", 1);
+}
+
+/* Speaks for five times as long as it may be silent; false: it was held up, and silent for too long. */
+static bool speaks(const char *backend)
 {
     struct stage s;
-    struct party server;
-    int64_t last;
-    char byte;
-    int fd;
+    struct party server, agent;
+    struct play play = {.over = false};
 
-    open_with(&s, &server, backend, hook_echo);
+    open_with(&s, &server, backend, hook_listen);
+    server.arg = &play;
     party_start(&server);
-    fd = kit_connect(server.port);
-    party_wait(&server, WAWO_ON_ACCEPT, 1);
-    for (last = wawo_os_now_ns() + 5 * IDLE; wawo_os_now_ns() < last;) {
-        kit_write(fd, "x", 1);
-        ASSERT_EQ(kit_read(fd, &byte, 1), 1u);
-    }
-    last = wawo_os_now_ns(); /* a little after it was heard of last */
-    ASSERT_EQ(party_count(&server, WAWO_ON_CLOSE), 0u);
-    expect_idle_end(&server, last, IDLE - 20 * WAWO_MSEC);
-    kit_close(fd);
+    party_init(&agent, &s, WAWO_AGENT);
+    agent.hook = hook_speak;
+    agent.arg = &play;
+    party_start(&agent);
+    wawo_share_drop(party_connect(&agent, server.port));
+    expect_idle_end(&server, 0, 0);
+    ASSERT_GE(play.closed - play.last, IDLE - 20 * WAWO_MSEC);
+    party_finish(&agent);
     party_close(&s, &server);
+    return play.over;
+}
+
+TEST_EACH_BACKEND(one_that_is_heard_of_stays, backend)
+{
+    KIT_UNTIL(speaks(backend));
+}
+
+static void hook_pause_at_accept(struct party *p, const struct wawo_event *e, struct actor *a)
+{
+    (void)p, (void)a;
+    if (e->kind == WAWO_ON_ACCEPT)
+        ASSERT_TRUE(wawo_share_pause(e->share, true));
 }
 
 TEST_EACH_BACKEND(a_paused_one_is_not_silent, backend)
@@ -143,11 +191,10 @@ TEST_EACH_BACKEND(a_paused_one_is_not_silent, backend)
     int64_t since;
     int fd;
 
-    open_with(&s, &server, backend, NULL);
+    open_with(&s, &server, backend, hook_pause_at_accept);
     party_start(&server);
     fd = kit_connect(server.port);
     party_wait(&server, WAWO_ON_ACCEPT, 1);
-    ASSERT_TRUE(wawo_share_pause(server.last, true));
     wait_ns(4 * IDLE);
     ASSERT_EQ(party_count(&server, WAWO_ON_CLOSE), 0u);
     since = wawo_os_now_ns();
@@ -157,33 +204,83 @@ TEST_EACH_BACKEND(a_paused_one_is_not_silent, backend)
     party_close(&s, &server);
 }
 
-/* One that takes what waits for it says nothing and is alive; when it stops to, it is over, and it sees a reset. */
-TEST_EACH_BACKEND(one_that_takes_its_output_stays, backend)
+static uint8_t much[16 * MIB];
+
+static void hook_send_much(struct party *p, const struct wawo_event *e, struct actor *a)
 {
+    (void)p, (void)a;
+    if (e->kind == WAWO_ON_ACCEPT)
+        ASSERT_EQ(wawo_share_send(e->share, much, sizeof much), 1);
+}
+
+enum { STEP = 32 * KIB, STEPS = sizeof much / 2 / STEP };
+
+/* Reads half of it, at most so fast that it takes twice the time that it may be silent. when[i]: it had read i steps; the
+ * result: how many, less than STEPS if it was cut off, at when[result + 1]. */
+static int take_half(int fd, int64_t idle, int64_t when[STEPS + 2])
+{
+    static uint8_t block[STEP];
+    ptrdiff_t n = 1;
+    size_t got;
+    int i;
+
+    for (i = 0; i < STEPS && n > 0; i += n > 0) {
+        KIT_UNTIL(wawo_os_now_ns() >= when[0] + 2 * idle * (i + 1) / STEPS);
+        for (got = 0; got < STEP && n > 0; got += n > 0 ? (size_t)n : 0)
+            n = wawo_os_recv(fd, block, STEP - got);
+        when[i + 1] = wawo_os_now_ns();
+    }
+    return i;
+}
+
+/* Whether it took, in some time that long, less than the kernel may have had room for before it told of that. */
+static bool was_slow(const int64_t *when, int steps, int64_t idle)
+{
+    int i, k;
+
+    for (i = 0, k = 0; i <= steps; i++) {
+        while (k < steps && when[k + 1] <= when[i] + idle)
+            k++;
+        if (k - i < 3 * MIB / STEP && when[i] + idle <= when[steps + 1])
+            return true;
+    }
+    return false;
+}
+
+static bool takes_its_output(const char *backend, int64_t idle)
+{
+    int64_t when[STEPS + 2];
     struct stage s;
     struct party server;
-    static uint8_t block[16 * MIB];
-    int64_t until;
-    size_t at = 0, step;
-    int fd;
+    int fd, steps;
 
-    open_with(&s, &server, backend, NULL);
-    server.options.idle_timeout_ns = 10 * IDLE;
+    open_with(&s, &server, backend, hook_send_much);
+    server.options.idle_timeout_ns = idle;
     party_start(&server);
+    when[0] = wawo_os_now_ns();
     fd = kit_connect_small(server.port);
     party_wait(&server, WAWO_ON_ACCEPT, 1);
-    ASSERT_EQ(wawo_share_send(server.last, block, sizeof block), 1);
-    for (until = wawo_os_now_ns() + 20 * IDLE; wawo_os_now_ns() < until && at < sizeof block / 2; at += step) {
-        step = kit_read(fd, block, 32 * KIB);
-        ASSERT_EQ(step, 32u * KIB);
-        wait_ns(3 * WAWO_MSEC);
+    steps = take_half(fd, idle, when);
+    if (steps == STEPS) { /* it was held by auto_pause as well */
+        ASSERT_TRUE(wawo_share_pending(server.last) > 1u * MIB || !wawo_share_connected(server.last));
+        expect_idle_end(&server, when[0], 2 * idle);
+        ASSERT_EQ(kit_read_end(fd, NULL), ECONNRESET);
+    } else {
+        ASSERT_TRUE(was_slow(when, steps, idle));
     }
-    ASSERT_EQ(party_count(&server, WAWO_ON_CLOSE), 0u);
-    ASSERT_GT(wawo_share_pending(server.last), 1u * MIB); /* held by auto_pause as well */
-    expect_idle_end(&server, wawo_os_now_ns(), 0);
-    ASSERT_EQ(kit_read_end(fd, NULL), ECONNRESET);
     kit_close(fd);
     party_close(&s, &server);
+    return steps == STEPS;
+}
+
+/* One that takes what waits for it says nothing and is alive; when it stops to, it is over, and it sees a reset. On a
+ * machine that holds it up all the time it is only shown that who was cut off was slow. */
+TEST_EACH_BACKEND(one_that_takes_its_output_stays, backend)
+{
+    int tries;
+
+    for (tries = 1; tries <= 3 && !takes_its_output(backend, 5 * tries * IDLE); tries++)
+        continue;
 }
 
 /* A callback that blocks the loop makes nobody silent: what they sent meanwhile is only unread. */
@@ -201,21 +298,22 @@ static void hook_block(struct party *p, const struct wawo_event *e, struct actor
 TEST_EACH_BACKEND(a_loop_that_was_held_up_hears_first, backend)
 {
     enum { OTHERS = 20, MUCH = 30 * KIB }; /* more than is read in one turn */
-    static uint8_t much[MUCH];
     struct stage s;
     struct party server;
     uint32_t release = 0;
-    int fds[OTHERS + 1], i;
+    uint16_t port;
+    int fds[OTHERS + 1], i, listener = kit_listen(&port);
 
     open_with(&s, &server, backend, hook_block);
     server.arg = &release;
     server.options.idle_timeout_ns = 3 * IDLE;
     party_start(&server);
     for (i = 0; i <= OTHERS; i++)
-        fds[i] = kit_connect(server.port);
-    party_wait(&server, WAWO_ON_ACCEPT, OTHERS + 1);
-    kit_write(fds[OTHERS], "block", 5);
+        fds[i] = kit_connect(port);
+    kit_write(fds[OTHERS], "block", 5); /* the last to be accepted */
+    listen_now(&server, listener);
     KIT_UNTIL(wawo_load(&release) == 1);
+    ASSERT_EQ(party_count(&server, WAWO_ON_ACCEPT), OTHERS + 1u);
     for (i = 0; i < OTHERS; i++)
         kit_write(fds[i], much, MUCH);
     wait_ns(5 * IDLE);
@@ -228,6 +326,13 @@ TEST_EACH_BACKEND(a_loop_that_was_held_up_hears_first, backend)
     party_close(&s, &server);
 }
 
+static void hook_close_at_accept(struct party *p, const struct wawo_event *e, struct actor *a)
+{
+    (void)p, (void)a;
+    if (e->kind == WAWO_ON_ACCEPT)
+        ASSERT_TRUE(wawo_share_close(e->share));
+}
+
 /* Closing has its own time. */
 TEST_EACH_BACKEND(close_is_not_cut_by_it, backend)
 {
@@ -235,11 +340,11 @@ TEST_EACH_BACKEND(close_is_not_cut_by_it, backend)
     struct party server;
     int fd;
 
-    open_with(&s, &server, backend, NULL);
+    open_with(&s, &server, backend, hook_close_at_accept);
+    server.options.close_timeout_ns = 2 * KIT_DEADLINE_S * WAWO_SEC;
     party_start(&server);
     fd = kit_connect(server.port);
     party_wait(&server, WAWO_ON_ACCEPT, 1);
-    ASSERT_TRUE(wawo_share_close(server.last));
     wait_ns(3 * IDLE);
     ASSERT_EQ(party_count(&server, WAWO_ON_CLOSE), 0u);
     ASSERT_EQ(kit_read_end(fd, NULL), 0);
@@ -276,26 +381,36 @@ static uint64_t rate_pauses(struct party *p)
 /* All of it arrives, in order, and never faster than it may. */
 static void rate(const char *backend, uint64_t rate, size_t bytes)
 {
+    bool fits =
+        bytes <= 32 * KIB; /* all of it lies in the socket before it is accepted: it may not be taken for silent */
     struct stage s;
     struct party server;
     struct wawo_thread t;
     struct pusher p = {.bytes = bytes};
     int64_t since, least = (int64_t)(bytes * WAWO_SEC / rate) - 60 * WAWO_MSEC; /* but for the burst */
     int64_t read = (int64_t)WAWO_SEC / 32;                                      /* and the last read */
+    uint16_t port;
+    int listener = kit_listen(&port);
 
     open_with(&s, &server, backend, NULL);
     server.options.receive_rate = rate;
+    server.options.idle_timeout_ns = fits ? IDLE : 0;
     server.verify = true;
     party_start(&server);
-    p.fd = kit_connect(server.port);
+    p.fd = kit_connect(port);
+    if (fits)
+        push_main(&p);
     since = wawo_os_now_ns();
-    kit_start(&t, push_main, &p);
+    if (!fits)
+        kit_start(&t, push_main, &p);
+    listen_now(&server, listener);
     party_wait(&server, WAWO_ON_CLOSE, 1);
     ASSERT_GE(wawo_os_now_ns() - since, least - read);
     ASSERT_EQ(server.closed_received, bytes);
     ASSERT_EQ(server.error, 0);
     ASSERT_GT(rate_pauses(&server), 3u);
-    wawo_thread_join(&t);
+    if (!fits)
+        wawo_thread_join(&t);
     kit_close(p.fd);
     party_close(&s, &server);
 }
@@ -328,6 +443,7 @@ TEST_EACH_BACKEND(rate_beside_other_pauses, backend)
 
     open_with(&s, &server, backend, hook_pause);
     party_framed(&server, 4, MIB);
+    server.options.idle_timeout_ns = 0;
     server.options.receive_rate = MIB;
     party_start(&server);
     fd = kit_connect(server.port);
@@ -362,6 +478,7 @@ TEST_EACH_BACKEND(rate_does_not_hold_a_close, backend)
     int fds[3], i;
 
     open_with(&s, &server, backend, NULL);
+    server.options.idle_timeout_ns = 0;
     server.options.receive_rate = KIB;
     party_start(&server);
     for (i = 0; i < 3; i++) {

@@ -127,6 +127,7 @@ TEST_EACH_BACKEND(tls_buffers_of_the_busy, backend)
 {
     struct stage s;
     struct party server;
+    size_t most = 0; /* at the end it may rest already */
     uint64_t at;
     int fd;
 
@@ -137,14 +138,16 @@ TEST_EACH_BACKEND(tls_buffers_of_the_busy, backend)
         ASSERT_TRUE(at > 1 || toy_kept() == 0);
         toytls_write_pattern(fd, at, 1);
         toytls_read_pattern(fd, at, 1);
+        most = toy_kept() > most ? toy_kept() : most;
     }
-    ASSERT_EQ(toy_kept(), 1u);
+    ASSERT_EQ(most, 1u);
     KIT_UNTIL(toy_kept() == 0);
-    for (; at < 80; at++) {
+    for (most = 0; at < 80; at++) {
         toytls_write_pattern(fd, at, 1);
         toytls_read_pattern(fd, at, 1);
+        most = toy_kept() > most ? toy_kept() : most;
     }
-    ASSERT_EQ(toy_kept(), 1u);
+    ASSERT_EQ(most, 1u);
     part(&server, fd);
     party_close(&s, &server);
     ASSERT_EQ(toy_kept(), 0u);

@@ -330,7 +330,7 @@ static void live_in_child(void *arg)
     struct stage fresh;
 
     stage_open(&fresh, arg, 1);
-    ASSERT_TRUE(wawo_engine_stop(fresh.threads, KIT_DEADLINE_S * WAWO_SEC));
+    ASSERT_TRUE(wawo_engine_stop(fresh.threads, kit_deadline_s() * WAWO_SEC));
     wawo_engine_drop(fresh.threads);
 #else
     (void)arg;

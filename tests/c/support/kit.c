@@ -34,7 +34,7 @@ void kit_tick(const char *file, int line, const char *what, int64_t until_ns)
 static void set_blocking(int fd)
 {
     os_set_blocking(fd, true);
-    os_set_deadline(fd, KIT_DEADLINE_S);
+    os_set_deadline(fd, kit_deadline_s());
 }
 
 int kit_listen_at(const char *host, uint16_t *port, int backlog)
@@ -153,7 +153,7 @@ int kit_accept(int listener)
     struct wawo_addr peer;
     int fd;
 
-    ASSERT_TRUE(os_wait_readable(listener, KIT_DEADLINE_S));
+    ASSERT_TRUE(os_wait_readable(listener, kit_deadline_s()));
     fd = wawo_os_accept(listener, &peer);
     ASSERT_GE(fd, 0);
     set_blocking(fd);
@@ -176,7 +176,7 @@ void kit_pair_unix(int fds[2])
     if (!os_has_unix())
         SKIP("there are no unix sockets here");
     os_pair_unix(fds);
-    os_set_deadline(fds[1], KIT_DEADLINE_S);
+    os_set_deadline(fds[1], kit_deadline_s());
     os_set_blocking(fds[0], false);
 }
 

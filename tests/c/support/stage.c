@@ -230,7 +230,7 @@ void stage_open(struct stage *s, const char *backend, unsigned loops)
 
 void stage_close(struct stage *s)
 {
-    ASSERT_TRUE(wawo_engine_stop(s->threads, KIT_DEADLINE_S * WAWO_SEC));
+    ASSERT_TRUE(wawo_engine_stop(s->threads, kit_deadline_s() * WAWO_SEC));
     wawo_engine_drop(s->threads);
     ASSERT_EQ(wawo_live_threads(), 0);
     KIT_UNTIL(wawo_live_shares() == 0); /* a look-up that is still under way holds one */
