@@ -387,7 +387,7 @@ static void rate(const char *backend, uint64_t rate, size_t bytes)
     struct party server;
     struct wawo_thread t;
     struct pusher p = {.bytes = bytes};
-    int64_t since, least = (int64_t)(bytes * WAWO_SEC / rate) - 60 * WAWO_MSEC; /* but for the burst */
+    int64_t since, took, least = (int64_t)(bytes * WAWO_SEC / rate) - 60 * WAWO_MSEC; /* but for the burst */
     int64_t read = (int64_t)WAWO_SEC / 32;                                      /* and the last read */
     uint16_t port;
     int listener = kit_listen(&port);
@@ -405,10 +405,11 @@ static void rate(const char *backend, uint64_t rate, size_t bytes)
         kit_start(&t, push_main, &p);
     listen_now(&server, listener);
     party_wait(&server, WAWO_ON_CLOSE, 1);
-    ASSERT_GE(wawo_os_now_ns() - since, least - read);
+    took = wawo_os_now_ns() - since;
+    ASSERT_GE(took, least - read);
     ASSERT_EQ(server.closed_received, bytes);
     ASSERT_EQ(server.error, 0);
-    ASSERT_GT(rate_pauses(&server), 3u);
+    ASSERT_TRUE(rate_pauses(&server) > 3 || took > (int64_t)(bytes * WAWO_SEC / rate)); /* slower by itself */
     if (!fits)
         wawo_thread_join(&t);
     kit_close(p.fd);
@@ -422,7 +423,7 @@ TEST_EACH_BACKEND(rate_of_some_kilobytes, backend)
 
 TEST_EACH_BACKEND(rate_of_some_megabytes, backend)
 {
-    rate(backend, 8 * MIB, 4 * MIB);
+    rate(backend, 2 * MIB, MIB); /* which a slow machine can receive, and check, in less time */
 }
 
 /* Pausing and resuming by the user in between, messages that are put together from many reads. */
