@@ -357,6 +357,42 @@ TEST(not_known_whether_it_went)
     rig_close(r);
 }
 
+/* Who waits to hear that all went hears it also where nothing more would go now. */
+TEST(known_to_have_gone_into_a_full_kernel)
+{
+    static uint8_t block[4096];
+    struct rig *r = open_rig(MIB);
+    struct wawo_sock s;
+    int enter_fd, fds[2];
+    size_t total = 0, room;
+    ptrdiff_t n = 1;
+
+    ASSERT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds), 0);
+    rig_attach(r, &s, fds[0]);
+    rig_turn(r, 0);
+    while (n > 0) {
+        kit_fill(block, sizeof block, total);
+        n = wawo_os_send(s.fd, block, sizeof block);
+        total += n > 0 ? (size_t)n : 0;
+    }
+    room = total / 2; /* enough for what is sent, and too little to be told of */
+    kit_read_pattern(fds[1], 0, room);
+    rig_queue(r, &s, total, 100);
+    ASSERT_EQ(r->ops->send_soon(r->backend, &s), 100);
+    enter_fd = r->backend->ring.enter_fd;
+    r->backend->ring.enter_fd = -1;
+    ASSERT_EQ(r->ops->send(r->backend, &s), WAWO_AGAIN);
+    r->ops->shutdown(r->backend, &s);
+    r->backend->ring.enter_fd = enter_fd;
+    ASSERT_EQ(rig_next(r, &s, WAWO_DONE_SENT).len, 0u);
+    rig_quiet(r, &s);
+    kit_read_pattern(fds[1], room, total + 100 - room);
+    ASSERT_EQ(kit_read_end(fds[1], NULL), 0);
+    rig_detach(r, &s, false);
+    kit_close(fds[1]);
+    rig_close(r);
+}
+
 static void expect_refusal(unsigned error, const char *word)
 {
     const char *why = NULL;

@@ -52,7 +52,7 @@ struct wawo_uring_send {
 
 struct wawo_uring_back {
     uint64_t id;
-    size_t len;
+    size_t len; /* 0: all went, which somebody waits to hear */
     int error;
 };
 
@@ -93,7 +93,7 @@ int wawo_uring_send_resume(struct wawo_backend *b, struct wawo_sock *s, struct w
 void wawo_uring_send_settle(struct wawo_backend *b);
 /* Hands over what was asked for, without a wait. */
 void wawo_uring_send_hurry(struct wawo_backend *b);
-/* Tells of what did not go after all. How many events. */
+/* Tells of what did not go after all, and what went after all. How many events. */
 int wawo_uring_send_back(struct wawo_backend *b, struct wawo_done *done, int max);
 
 #endif

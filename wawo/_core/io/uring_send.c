@@ -40,6 +40,17 @@ static void bring_back(struct wawo_backend *b, const struct wawo_uring_send *i)
     wawo_ring_settle(&s->out, b->writer.heap); /* the wait may be long */
 }
 
+/* It went, and somebody had asked: what he has more to send waits its turn, or else he waits to hear it. */
+static void tell_gone(struct wawo_backend *b, struct wawo_sock *s)
+{
+    if (s->out.head != NULL) {
+        wawo_backend_order(b, s, URING_ORDER_SEND, URING_ORDER_MORE);
+        return;
+    }
+    s->orders &= 0x7fu ^ URING_ORDER_MORE;
+    b->back[b->back_count++] = (struct wawo_uring_back){s->id, 0, 0}; /* no poll: it may be full from now on */
+}
+
 static void settle_one(struct wawo_backend *b, const struct wawo_uring_send *i)
 {
     struct wawo_sock *s = i->sock;
@@ -57,8 +68,8 @@ static void settle_one(struct wawo_backend *b, const struct wawo_uring_send *i)
     if (wawo_unlikely(s->flags & URING_GONE))
         wawo_backend_mark(b, s);
     else if (wawo_unlikely(s->orders & URING_ORDER_MORE))
-        wawo_backend_order(b, s, URING_ORDER_SEND, URING_ORDER_MORE);
-    else if (wawo_unlikely(s->orders & URING_ORDER_SHUT))
+        tell_gone(b, s);
+    if (wawo_unlikely(s->orders & URING_ORDER_SHUT) && s->out.head == NULL)
         shut(s);
 }
 
@@ -176,13 +187,9 @@ void wawo_uring_send_shutdown(struct wawo_backend *b, struct wawo_sock *s)
 
 int wawo_uring_send_resume(struct wawo_backend *b, struct wawo_sock *s, struct wawo_done *d)
 {
-    bool waits = false;
-    int n = 1;
+    bool waits;
+    int n = wawo_writer_resume(&b->writer, s, d, &waits);
 
-    if (wawo_likely(s->out.head != NULL))
-        n = wawo_writer_resume(&b->writer, s, d, &waits);
-    else /* all had gone: who was told WAWO_AGAIN waits to hear it */
-        *d = (struct wawo_done){.id = s->id, .kind = WAWO_DONE_SENT};
     if (!waits)
         wawo_backend_order(b, s, 0, URING_ORDER_SEND);
     if (wawo_unlikely(s->orders & URING_ORDER_SHUT) && s->out.head == NULL)
@@ -198,8 +205,10 @@ int wawo_uring_send_back(struct wawo_backend *b, struct wawo_done *done, int max
     while (b->back_count > 0 && n < max) {
         last = &b->back[--b->back_count];
         if (wawo_table_find(b->table, last->id) != NULL)
-            done[n++] =
-                (struct wawo_done){.id = last->id, .kind = WAWO_DONE_BACK, .error = last->error, .len = last->len};
+            done[n++] = (struct wawo_done){.id = last->id,
+                                           .kind = last->len > 0 ? WAWO_DONE_BACK : WAWO_DONE_SENT,
+                                           .error = last->error,
+                                           .len = last->len};
     }
     return n;
 }
