@@ -99,7 +99,7 @@ static void drop_output(struct wawo_conn *c)
     wawo_ring_adopt(out, wawo_share_take_posts(c->share, &over));
     if (wawo_unlikely(c->secure)) {
         wawo_tls_drop_plain(c);
-        (void)wawo_tls_sent(c, c->sock.out.bytes, 0, &(size_t){0});
+        wawo_branch_account(c->branch, -(int64_t)wawo_tls_sent(c, c->sock.out.bytes, 0, &(size_t){0}));
     }
     wawo_branch_account(c->branch, -(int64_t)out->bytes);
     wawo_branch_settle(c->branch);
