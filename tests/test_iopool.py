@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -21,6 +23,34 @@ def test_environment_names_the_backend(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WAWO_BACKEND", "pigeon")
     with pytest.raises(ValueError, match="WAWO_BACKEND"):
         wawo.IoPool()
+
+
+# A seccomp filter that answers io_uring_setup with EINVAL, and a pool that asks for it without asking first.
+REFUSED = """
+import ctypes, struct
+from wawo._core import Threads
+
+class Program(ctypes.Structure):
+    _fields_ = [("count", ctypes.c_ushort), ("rules", ctypes.c_void_p)]
+
+rules = [(0x20, 0, 0, 0), (0x15, 0, 1, 425), (0x06, 0, 0, 0x50000 | 22), (0x06, 0, 0, 0x7FFF0000)]
+text = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *rule) for rule in rules))
+program = Program(len(rules), ctypes.addressof(text))
+prctl = ctypes.CDLL(None).prctl
+words = [ctypes.c_ulong(0)] * 3
+if prctl(38, ctypes.c_ulong(1), *words) or prctl(22, ctypes.c_ulong(2), ctypes.byref(program), *words[:2]):
+    raise SystemExit("no seccomp here")
+Threads(1, "uring", 1 << 24)
+"""
+
+
+def test_a_ring_that_is_refused_later_is_no_wrong_name() -> None:
+    if "uring" not in BACKENDS:
+        pytest.skip("no io_uring here")
+    done = subprocess.run([sys.executable, "-c", REFUSED], capture_output=True, text=True, timeout=60, check=False)
+    if "no seccomp here" in done.stderr:
+        pytest.skip("no seccomp here")
+    assert "OSError: [Errno 22] backend uring does not work here" in done.stderr
 
 
 def test_options_of_the_pool_do_not_go_with_io() -> None:

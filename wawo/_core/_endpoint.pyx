@@ -67,8 +67,8 @@ cdef class Threads:
         if self.threads != NULL:
             raise RuntimeError("Threads are started once")
         self.threads = wawo_engine_new(count, c_name, pool_memory, SINK, NULL, &err)
-        if self.threads == NULL and err == WAWO_EINVAL:
-            raise ValueError(f"backend must be one of {[row[0] for row in backends()]}, not {backend!r}")
+        if self.threads == NULL and backend is not None and backend not in (names := [row[0] for row in backends()]):
+            raise ValueError(f"backend must be one of {names}, not {backend!r}")
         if self.threads == NULL:
             raise os_error(err, f"backend {backend or 'default'} does not work here" if backend else "starting threads")
         self.running = True
