@@ -11,10 +11,9 @@ from typing import Any
 
 import pytest
 from backends import BACKENDS
+from peers import DEADLINE_S
 
 import wawo
-
-DEADLINE_S = 10.0
 
 
 @pytest.fixture(params=BACKENDS)

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from punctual import punctual
 
 import wawo
 from wawo import _core
@@ -41,32 +42,42 @@ def load(server: wawo.TcpServer | None = None, **more: Any) -> dict[str, Any]:
     return _core.load(**(given | more))
 
 
+def served(server: wawo.TcpServer, seconds: float = 0.1, **more: Any) -> dict[str, Any]:
+    """A load that had answers, and what it was to the server: on a busy machine there may be none in a short one."""
+    while True:
+        before = server.stats()
+        found = load(server, seconds=seconds, **more)
+        assert found["seconds"] == pytest.approx(seconds)
+        if found["messages"] > 0 or seconds > 2:
+            return found | {name: server.stats()[name] - before[name] for name in ("accepts", "bytes_in")}
+        seconds *= 5
+
+
 @pytest.mark.threads
 @pytest.mark.parametrize(("connections", "depth", "size"), [(1, 1, 1), (8, 2, 100), (200, 1, 64), (3, 7, 30_000)])
 def test_counts_are_plausible(server: wawo.TcpServer, connections: int, depth: int, size: int) -> None:
-    found = load(server, connections=connections, depth=depth, size=size)
+    found = served(server, connections=connections, depth=depth, size=size)
     assert found["errors"] == 0
     assert found["error"] == 0
-    assert found["seconds"] == pytest.approx(0.1)
     assert found["messages"] > 0
     assert 0 < found["p50_ns"] <= found["p99_ns"] <= found["p999_ns"] <= found["max_ns"]
-    stats = server.stats()
-    assert stats["accepts"] == connections
-    assert stats["bytes_in"] >= (found["messages"] + connections) * size
-    assert stats["bytes_in"] % size == 0
+    assert found["accepts"] == connections
+    assert found["bytes_in"] >= (found["messages"] + connections) * size
+    assert found["bytes_in"] % size == 0
 
 
 def test_latency_and_count_fit_together(server: wawo.TcpServer) -> None:
-    found = load(server, connections=1, depth=1, seconds=0.3)
+    found = served(server, connections=1, depth=1, seconds=0.3)
     mean_ns = found["seconds"] * 1e9 / found["messages"]  # one is always under way
     assert found["p50_ns"] < 2 * mean_ns
     assert found["max_ns"] > mean_ns / 2
 
 
 def test_host_is_a_name(server: wawo.TcpServer) -> None:
-    assert load(server, host="localhost")["messages"] > 0
+    assert served(server, host="localhost")["messages"] > 0
 
 
+@punctual
 def test_progress(server: wawo.TcpServer) -> None:
     calls: list[tuple[float, int]] = []
     threads = set()
@@ -131,7 +142,7 @@ def test_some_connections_are_lost() -> None:
     numbers = iter(range(100))
     with wawo.TcpServer(Choosy()) as server:
         server.start("127.0.0.1", 0)
-        found = load(server, connections=10)
+        found = served(server, connections=10)
     assert found["errors"] == 5
     assert found["error"] == errno.ECONNRESET
     assert found["messages"] > 0

@@ -13,7 +13,7 @@ def test_fork_in_full_swing(backend: str) -> None:
     program = """
 warnings.simplefilter("ignore", DeprecationWarning)
 server = serve(io_threads=2)
-peers = [socket.create_connection(server.address, 5) for _ in range(20)]
+peers = [socket.create_connection(server.address, 15) for _ in range(20)]
 def echo(peer, data):
     peer.sendall(data)
     got = b""
@@ -42,11 +42,11 @@ for turn in range(5):
                     continue
                 assert "eventpoll" not in target and "eventfd" not in target, target
             own = serve()
-            with socket.create_connection(own.address, 5) as peer:
+            with socket.create_connection(own.address, 15) as peer:
                 echo(peer, bytes(100_000))
             own.stop()
             server.start("127.0.0.1", 0)
-            with socket.create_connection(server.address, 5) as peer:
+            with socket.create_connection(server.address, 15) as peer:
                 echo(peer, b"again")
             server.stop()
             code = 0
@@ -78,7 +78,7 @@ with tempfile.NamedTemporaryFile() as file:
     file.write(bytes(range(256)) * 100_000)
     file.flush()
     server = serve(wawo.Listener(OnHandShake=lambda conn: conn.send_file(file.name) and None))
-    with socket.create_connection(server.address, 5) as peer:
+    with socket.create_connection(server.address, 15) as peer:
         got = peer.recv(1000)
         own = os.fstat(file.fileno()).st_ino
         pid = os.fork()
@@ -106,7 +106,7 @@ def receive(conn, data):
         os._exit(3 if conn.send(b"child") is False else 1)
     conn.send(str(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])).encode())
 server = serve(wawo.Listener(OnReceive=receive))
-with socket.create_connection(server.address, 5) as peer:
+with socket.create_connection(server.address, 15) as peer:
     for _ in range(3):
         peer.sendall(b"x")
         print(peer.recv(10).decode())
@@ -131,11 +131,11 @@ def close(conn, operation, error):
     print("OnClose", flush=True)
     done.set()
 server = serve(wawo.Listener(OnReceive=receive, OnClose=close))
-with socket.create_connection(server.address, 5) as peer:
+with socket.create_connection(server.address, 15) as peer:
     for _ in range(3):
         peer.sendall(b"x")
         assert peer.recv(10) == b"x"
-done.wait(5)
+done.wait(15)
 server.stop()
 print(children)
 """
@@ -147,7 +147,7 @@ def test_the_peer_hears_the_end_though_a_child_lives_on(backend: str) -> None:
     program = """
 warnings.simplefilter("ignore", DeprecationWarning)
 server = serve()
-peer = socket.create_connection(server.address, 5)
+peer = socket.create_connection(server.address, 15)
 peer.sendall(b"x"); peer.recv(1)
 ready, go = os.pipe(), os.pipe()
 pid = os.fork()
@@ -175,7 +175,7 @@ import multiprocessing
 server = serve()
 def work(queue):
     own = serve()
-    with socket.create_connection(own.address, 5) as peer:
+    with socket.create_connection(own.address, 15) as peer:
         peer.sendall(b"x")
         queue.put(peer.recv(1))
     own.stop()
@@ -184,7 +184,7 @@ queue = context.Queue()
 children = [context.Process(target=work, args=(queue,)) for _ in range(3)]
 for child in children:
     child.start()
-print([queue.get(timeout=10) for _ in children])
+print([queue.get(timeout=15) for _ in children])
 for child in children:
     child.join()
 print([child.exitcode for child in children])

@@ -78,7 +78,7 @@ def test_descriptors_are_not_inherited_by_programs(backend: str) -> None:
     program = """
 import subprocess
 server = serve()
-peer = socket.create_connection(server.address, 5)
+peer = socket.create_connection(server.address, 15)
 while not server.count:
     time.sleep(0.001)
 look = "import os; fd = '/proc/self/fd/'; print([n for n in os.listdir(fd) if int(n) > 2 and os.path.exists(fd + n)])"
@@ -111,7 +111,7 @@ except ImportError as error:
 one = make()
 interpreters.run_string(one, code)
 interpreters.destroy(one)
-with socket.create_connection(server.address, 5) as peer:
+with socket.create_connection(server.address, 15) as peer:
     peer.sendall(b"still here")
     print(peer.recv(10).decode(), flush=True)
 server.stop()
@@ -130,7 +130,7 @@ def receive(conn, data):
         names.add((thread.name, file.read().strip(), thread.daemon, thread in threading.enumerate()))
     conn.send(data)
 server = serve(wawo.Listener(OnReceive=receive), io_threads=3)
-peers = [socket.create_connection(server.address, 5) for _ in range(9)]
+peers = [socket.create_connection(server.address, 15) for _ in range(9)]
 for peer in peers:
     peer.sendall(b"x")
     peer.recv(1)
@@ -199,7 +199,7 @@ def test_no_descriptor_is_left(backend: str) -> None:
 before = sorted(os.listdir("/proc/self/fd"))
 for _ in range(20):
     server = serve(io_threads=2)
-    with socket.create_connection(server.address, 5) as peer:
+    with socket.create_connection(server.address, 15) as peer:
         peer.sendall(b"x")
         peer.recv(1)
     agent = wawo.TcpAgent(Echo(), backend=sys.argv[1])
@@ -209,6 +209,9 @@ for _ in range(20):
     agent.connect("127.0.0.1", 1)
     agent.stop()
     server.stop()
+deadline = time.monotonic() + 15
+while sorted(os.listdir("/proc/self/fd")) != before and time.monotonic() < deadline:
+    time.sleep(0.001)  # a look-up that nobody waits for any more may still read a file
 print(sorted(os.listdir("/proc/self/fd")) == before, len(os.listdir("/proc/self/task")))
 """
     (line,) = run(backend, program)
@@ -225,7 +228,7 @@ def accept(conn):
     conn.pause()
 server = serve(wawo.Listener(OnAccept=accept, OnClose=lambda conn, operation, error: closed.release()))
 for _ in range(50):
-    peer = socket.create_connection(server.address, 5)
+    peer = socket.create_connection(server.address, 15)
     while not server.connections():
         time.sleep(0.0005)
     conn = server.connections()[0]

@@ -24,7 +24,7 @@ kill = os.kill if os.name == "posix" else lambda pid, number: signal.raise_signa
 
 def run(backend: str, program: str, code: int = 0) -> list[str]:
     command = [sys.executable, "-X", "faulthandler", "-c", PROGRAM + program, backend]
-    done = subprocess.run(command, cwd="/", capture_output=True, text=True, timeout=20, check=False)
+    done = subprocess.run(command, cwd="/", capture_output=True, text=True, timeout=25, check=False)
     assert done.returncode == code, done.stderr
     assert done.stderr == ""
     return done.stdout.splitlines()
@@ -61,9 +61,9 @@ entered.wait()
 
 def test_interrupt_ends_wait(backend: str) -> None:
     program = """
-threading.Timer(0.05, kill, (os.getpid(), signal.SIGINT)).start()
 try:
     with server:
+        threading.Timer(0.05, kill, (os.getpid(), signal.SIGINT)).start()
         server.wait()
 except KeyboardInterrupt:
     print("interrupted", server.state.name)
@@ -91,7 +91,7 @@ server.stop()
 server = wawo.TcpServer(Echo(), io={shared})
 server.start("127.0.0.1", 0)
 address = server.address
-with socket.create_connection(address, 5) as peer:  # its threads have started: else ASan may hang
+with socket.create_connection(address, 15) as peer:  # its threads have started: else ASan may hang
     peer.sendall(b"x")
     assert peer.recv(1) == b"x"
 while server.count:
@@ -107,13 +107,13 @@ if pid == 0:
         print(error, flush=True)
     fresh = wawo.TcpServer(Echo(), backend=sys.argv[1])
     fresh.start("127.0.0.1", 0)
-    with socket.create_connection(fresh.address, 5) as peer:
+    with socket.create_connection(fresh.address, 15) as peer:
         peer.sendall(b"x")
         assert peer.recv(1) == b"x"
     fresh.stop()
     sys.exit(0)
 assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
-with socket.create_connection(address, 5) as peer:
+with socket.create_connection(address, 15) as peer:
     peer.sendall(b"x")
     assert peer.recv(1) == b"x"
 server.stop()

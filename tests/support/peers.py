@@ -278,7 +278,9 @@ def bounded(child: subprocess.Popen[str], seconds: float) -> Iterator[None]:
         child.kill()
 
 
-def run_program(program: str, *arguments: str, seconds: float = 20.0) -> subprocess.CompletedProcess[str]:
+def run_program(
+    program: str, *arguments: str, seconds: float = max(DEADLINE_S, 25)
+) -> subprocess.CompletedProcess[str]:
     """Run Python code in a process of its own; whatever it writes to stderr is in the result."""
     warnings = ["-W", "error", "-W", "ignore:unclosed <socket:ResourceWarning"]
     command = [sys.executable, "-X", "faulthandler", *warnings, "-c", program, *arguments]

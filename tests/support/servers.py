@@ -6,9 +6,9 @@ import socket
 import threading
 from typing import Any
 
-import wawo
+from peers import DEADLINE_S
 
-DEADLINE_S = 10.0
+import wawo
 
 
 class Log(wawo.Listener):

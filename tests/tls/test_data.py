@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from framings import CASES, Case
 from peers import DEADLINE_S, Log, dial, echo, eventually, gone, pattern, read
+from punctual import punctual
 from secure import (
     agency,
     client_context,
@@ -374,6 +375,7 @@ def test_the_rate(backend: str) -> None:
         assert server.stats()["rate_pauses"] > 0
 
 
+@punctual
 def test_idle(backend: str) -> None:
     log = Log()
     with secured(log, backend, idle_timeout=0.2) as server, shake(server) as peer:

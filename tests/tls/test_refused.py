@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from peers import DEADLINE_S, Log, dial, echo, eventually, gone, read, reset
+from punctual import punctual
 from secure import (
     Frozen,
     agency,
@@ -261,13 +262,14 @@ def test_a_handshake_that_takes_too_long(backend: str, role: str) -> None:
         assert "no TLS handshake within handshake_timeout" in str(error)
 
 
+@punctual
 def test_the_limit_ends_with_the_handshake(backend: str) -> None:
     log = Log(OnReceive=echo)
     with secured(log, backend, handshake_timeout=0.3) as server, shake(server) as peer:
         log.until_count("OnHandShake")
-        stuck = dial(server)
-        log.until_count("OnClose")  # which took as long as the limit is
-        gone(stuck)
+        with dial(server) as stuck:
+            log.until_count("OnClose")  # which took as long as the limit is
+            gone(stuck)
         peer.sendall(b"hello")
         assert read(peer, 5) == b"hello"
     assert log.closes()[0] == (wawo.Operation.ACCEPT, errno.ETIMEDOUT)

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from peers import DEADLINE_S, Log, dial, echo, eventually, gone, meeting, pattern, read, serving
+from punctual import punctual
 from secure import agency, client_context, door, finish, pin, secured, server_context, welcome, wrap
 
 import wawo
@@ -220,16 +221,15 @@ def test_a_protocol_of_ones_own(backend: str) -> None:
     assert log.closes()[1] == INTRUDED
 
 
+@punctual
 def test_a_failing_handshake(backend: str) -> None:
     log = Log(OnReceive=upgrade)
-    with serving(log, backend, handshake_timeout=0.2) as server:
-        sock = dial(server)
+    with serving(log, backend, handshake_timeout=0.2) as server, dial(server) as sock, dial(server) as slow:
         sock.sendall(b"STARTTLS")
         assert read(sock, 2) == b"GO"
         sock.sendall(b"this is no ClientHello")
         gone(sock)
         log.until_count("OnClose")
-        slow = dial(server)
         slow.sendall(b"STARTTLS")
         gone(slow)
         log.until_count("OnClose", 2)
