@@ -767,10 +767,8 @@ TEST_EACH_BACKEND(disconnects_the_old_and_the_silent, backend)
     ASSERT_EQ(wawo_endpoint_disconnect(server.endpoint, 0, false), 0u);
     party_crowd(&server, fds, 10);
     ASSERT_EQ(wawo_endpoint_list(server.endpoint, all, 20), 10u);
-    for (i = 0; i < 10; i++) {
+    for (i = 0; i < 10; wawo_share_drop(all[i++]))
         KIT_UNTIL(wawo_share_connect_ns(all[i]) > 60 * WAWO_MSEC);
-        wawo_share_drop(all[i]);
-    }
     mark = wawo_os_now_ns() - 30 * WAWO_MSEC; /* halfway between the old and the young, for clocks that lag behind */
     for (i = 0; i < 5; i++) { /* these are heard of */
         kit_write(fds[i], "x", 1);
