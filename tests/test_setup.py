@@ -94,8 +94,18 @@ pathlib.Path.is_file = lambda self: self.name != "Python.h" and is_file(self)
 """
 
 
+def compilers(folder: Path, status: int) -> str:
+    """A PATH on which each compiler ends with that status: whether this machine has one makes no difference."""
+    folder.mkdir()
+    ours = sysconfig.get_config_var("CC").split()[0]  # x86_64-linux-gnu-gcc, say
+    for name in {"cc", "gcc", "clang", Path(ours).name}:
+        (folder / name).write_text(f"#!/bin/sh\nexit {status}\n")
+        (folder / name).chmod(0o755)
+    return f"{folder}{os.pathsep}{os.environ['PATH']}"
+
+
 def test_what_else_may_be_missing(sources: Path, tmp_path: Path) -> None:
-    path = os.environ["PATH"]
+    path = compilers(tmp_path / "good", 0)
     (line,) = said(setup_with(sources, NO_PYTHON_H, "build", PATH=path))
     version = f"{sys.version_info[0]}.{sys.version_info[1]}"
     assert line.startswith(f"wawo: Python.h is missing: install the package python{version}")
@@ -103,13 +113,7 @@ def test_what_else_may_be_missing(sources: Path, tmp_path: Path) -> None:
     (line,) = said(setup_with(sources, "platform.python_implementation = lambda: 'PyPy'", "build", PATH=path))
     assert line.startswith(f"wawo: there is no native engine for PyPy on {sys.platform} yet: take CPython on ")
     assert line.endswith(HINT)
-    headless = tmp_path / "bin"
-    headless.mkdir()
-    ours = sysconfig.get_config_var("CC").split()[0]  # x86_64-linux-gnu-gcc, say
-    for name in {"cc", "gcc", "clang", Path(ours).name}:
-        (headless / name).write_text("#!/bin/sh\nexit 1\n")
-        (headless / name).chmod(0o755)
-    (line,) = said(setup_with(sources, "", "build", PATH=f"{headless}{os.pathsep}{path}"))
+    (line,) = said(setup_with(sources, "", "build", PATH=compilers(tmp_path / "headless", 1)))
     assert line == f"wawo: the headers of the C library are missing: install the package libc6-dev{HINT}"
 
 
