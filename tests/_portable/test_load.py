@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import importlib.util
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from wawo import _core
-from wawo._portable.load import _Histogram, load
+from wawo._portable.load import _Histogram, _Reports, load
 
 NATIVE_TESTS = Path(__file__).resolve().parents[1] / "_core" / "test_load.py"
 _spec = importlib.util.spec_from_file_location("tests_of_load", NATIVE_TESTS)
@@ -28,6 +29,19 @@ def over_the_portable_one(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_more_connections_than_are_dialled_at_once(server: Any) -> None:
     found = _module.load(server, connections=250)
     assert (found["errors"], server.stats()["accepts"]) == (0, 250)
+
+
+def test_time_that_was_told_never_goes_back() -> None:
+    """A warm-up that a busy machine draws out past its end was told as time of the measurement, and that began at 0."""
+    told: list[tuple[float, int]] = []
+    run: Any = SimpleNamespace(begin=0, until=10**18, answered=5)
+    reports = _Reports(run, lambda elapsed, messages: told.append((elapsed, messages)))
+    for measuring in (False, True):
+        reports.next = 0
+        reports.due(measuring)
+    assert told[0] == (0.0, 0)
+    assert told[1][0] > 0
+    assert told[1][1] == 5
 
 
 @pytest.mark.parametrize("values", [[5], [1, 2, 3, 4], [10**6] * 99 + [10**9], list(range(1, 10_000, 7))])

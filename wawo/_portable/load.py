@@ -302,10 +302,11 @@ class _Reports:
         if self._progress is not None:
             self._progress(elapsed_ns / 1e9, self._load.answered if elapsed_ns else 0)
 
-    def due(self) -> None:
+    def due(self, measuring: bool = False) -> None:
+        """Before it is measured no time has passed, however late that begins."""
         now = time.monotonic_ns()
         if now >= self.next:
-            self.tell(max(0, min(now, self._load.until) - self._load.begin))
+            self.tell(max(0, min(now, self._load.until) - self._load.begin) if measuring else 0)
 
 
 def load(
@@ -370,7 +371,7 @@ def _measure(run: _Load, reports: _Reports) -> int:
     reports.tell(0)
     while run.open and time.monotonic_ns() < run.until:
         run.turn(min(run.until, reports.next))
-        reports.due()
+        reports.due(measuring=True)
     elapsed = max(0, min(time.monotonic_ns(), run.until) - run.begin)
     reports.tell(elapsed)
     return elapsed
