@@ -29,11 +29,12 @@ def test_a_summary_is_read() -> None:
 
 @pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
 def test_calls_are_counted_while_a_process_runs() -> None:
-    program = "import os, sys\nfor line in sys.stdin:\n    os.write(1, b'.' * 10)"
+    program = "import os, sys\nos.write(1, b'!')\nfor line in sys.stdin:\n    os.write(1, b'.' * 10)"
     child = subprocess.Popen([sys.executable, "-u", "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert child.stdin is not None
     assert child.stdout is not None
     try:
+        assert child.stdout.read(1) == b"!"  # or what Python does to start would be counted
         with Calls(child.pid) as calls:
             for _ in range(5):
                 child.stdin.write(b"\n")
