@@ -12,6 +12,9 @@
 
 enum { RINGS = LOOPS + 1, REQUESTS = 512, READS = 8, WORK = 20, AT_ARRAY = 64, EALREADY_TOLD = 20, ENDS_LOST = 500 };
 enum { BUFFER_RING = 4096 }; /* where one must begin */
+/* Per mille, where calls fail at all: want of memory that lasts, that a call without a wait meets, after which the work of
+ * the sockets is done all the same; sends cut short. So of what a connection asks for at its end not all is known. */
+enum { SCARCE_AGAIN = 700, SCARCE_ALONE = 100, WORKS_ALONE = 500, SHORT_SENDS = 200 };
 
 /* What a stream looked like when it was last read from: a difference is an edge. */
 struct sight {
@@ -32,6 +35,7 @@ struct ring {
     const struct fiber *owner; /* who enabled it, NULL */
     bool packs; /* reads into a buffer, one behind the other */
     bool counts; /* waits for several answers */
+    bool scarce; /* there was no memory for a request, so there may be none for the next */
     uint32_t sq_entries, cq_entries;
     uint32_t *words; /* the map: heads, tails, places of requests, answers; NULL: not mapped (any more) */
     struct uring_sqe *sqes;
@@ -380,7 +384,8 @@ static void submit(struct ring *r, const struct uring_sqe *e)
     case URING_OP_SEND:
         SIM_CHECK(e->op_flags == (MSG_NOSIGNAL | MSG_DONTWAIT | MSG_WAITALL) && e->len > 0);
         SIM_CHECK(e->flags == URING_SQE_CQE_SKIP_SUCCESS);
-        n = kernel_send(kernel_fd(e->fd, FD_STREAM, "io_uring"), (const void *)(uintptr_t)e->addr, e->len);
+        n = kernel_send(kernel_fd(e->fd, FD_STREAM, "io_uring"), (const void *)(uintptr_t)e->addr,
+                        sim_faults > 0 && sim_chance(SHORT_SENDS) ? sim_size(e->len) : e->len);
         if (n != (ptrdiff_t)e->len)
             answer(r, e->user_data, n < 0 ? -errno : (int)n, 0);
         break;
@@ -432,6 +437,7 @@ static long setup(unsigned entries, struct uring_params *p)
     r->packs = sim_chance(700);
     r->sq_entries = small ? 4u << sim_below(4) : entries;
     r->cq_entries = small ? r->sq_entries << sim_below(4) : p->cq_entries;
+    r->scarce = false;
     r->words = NULL;
     r->sqes = NULL;
     r->bufs = NULL;
@@ -512,6 +518,11 @@ static unsigned take_requests(struct ring *r, unsigned count)
     return n;
 }
 
+static bool is_scarce(const struct ring *r, bool hurries)
+{
+    return sim_faults > 0 && sim_chance(r->scarce ? SCARCE_AGAIN : hurries ? SCARCE_ALONE : 0);
+}
+
 static int64_t wait_until(const struct uring_getevents_arg *arg)
 {
     const struct uring_timespec *ts = (const void *)(uintptr_t)arg->timespec;
@@ -540,7 +551,11 @@ static long enter(int fd, unsigned count, unsigned wait, unsigned flags, const s
     if (count > 0) {
         if (kernel_fault(r->late_count > 0 ? full : none))
             return -1;
-        n = take_requests(r, count);
+        if (!is_scarce(r, !(flags & URING_ENTER_GETEVENTS)))
+            n = take_requests(r, count);
+        r->scarce = n < count;
+        if (r->scarce && (flags & URING_ENTER_GETEVENTS) && sim_chance(WORKS_ALONE))
+            work(r);
         if (n < count)
             return n > 0 ? (long)n : failed(EAGAIN);
     }
