@@ -140,8 +140,7 @@ def test_flush_in_a_callback(backend: str, own: bool) -> None:
 
     log = Log(OnReceive=answer)
     context = server_context()
-    if own:
-        context.sslobject_class = Own
+    context.sslobject_class = Own if own else ssl.SSLObject
     with secured(log, backend, context) as server, shake(server) as peer:
         peer.sendall(b"hello")
         assert read(peer, 5) == b"hello"
