@@ -32,3 +32,21 @@ const struct wawo_backend_ops *wawo_backend_choose(const char *name, int *err)
     }
     return NULL;
 }
+
+void wawo_backend_shutdown(struct wawo_backend *b, struct wawo_sock *s)
+{
+    (void)b;
+    (void)wawo_os_shutdown_write(s->fd); /* ENOTCONN after a reset: the next read tells */
+}
+
+bool wawo_backend_unread(struct wawo_backend *b, const struct wawo_sock *s)
+{
+    (void)b;
+    return wawo_os_unread(s->fd) > 0;
+}
+
+int64_t wawo_backend_clock(struct wawo_backend *b)
+{
+    (void)b;
+    return wawo_os_now_ns();
+}

@@ -113,6 +113,11 @@ extern const struct wawo_backend_ops *const wawo_backends[];
  * else why it does not probe. Any thread. */
 const struct wawo_backend_ops *wawo_backend_choose(const char *name, int *err);
 
+/* Rows that several backends have in common: what the system itself says of the descriptor, and its time. */
+void wawo_backend_shutdown(struct wawo_backend *b, struct wawo_sock *s);
+bool wawo_backend_unread(struct wawo_backend *b, const struct wawo_sock *s);
+int64_t wawo_backend_clock(struct wawo_backend *b);
+
 extern const struct wawo_backend_ops wawo_backend_uring;
 extern const struct wawo_backend_ops wawo_backend_epoll;
 extern const struct wawo_backend_ops wawo_backend_kqueue;

@@ -444,24 +444,6 @@ static void iocp_wake(struct wawo_backend *b)
         wawo_thread_yield();
 }
 
-static bool iocp_unread(struct wawo_backend *b, const struct wawo_sock *s)
-{
-    (void)b;
-    return wawo_os_unread(s->fd) > 0;
-}
-
-static int64_t iocp_clock(struct wawo_backend *b)
-{
-    (void)b;
-    return wawo_os_now_ns();
-}
-
-static void iocp_shutdown(struct wawo_backend *b, struct wawo_sock *s)
-{
-    (void)b;
-    (void)wawo_os_shutdown_write(s->fd); /* ENOTCONN after a reset: the next read tells */
-}
-
 const struct wawo_backend_ops wawo_backend_iocp = {.name = "iocp",
                                                    .probe = iocp_probe,
                                                    .open = iocp_open,
@@ -476,8 +458,8 @@ const struct wawo_backend_ops wawo_backend_iocp = {.name = "iocp",
                                                    .recv_stop = iocp_recv_stop,
                                                    .send = wawo_iocp_send,
                                                    .send_soon = wawo_iocp_send,
-                                                   .shutdown = iocp_shutdown,
+                                                   .shutdown = wawo_backend_shutdown,
                                                    .wait = iocp_wait,
                                                    .wake = iocp_wake,
-                                                   .clock = iocp_clock,
-                                                   .unread = iocp_unread};
+                                                   .clock = wawo_backend_clock,
+                                                   .unread = wawo_backend_unread};

@@ -204,12 +204,6 @@ static ptrdiff_t ready_send_bytes(struct wawo_backend *b, struct wawo_sock *s, c
     return n == WAWO_AGAIN || n == WAWO_ENOBUFS ? 0 : n;
 }
 
-static void ready_shutdown(struct wawo_backend *b, struct wawo_sock *s)
-{
-    (void)b;
-    (void)wawo_os_shutdown_write(s->fd); /* ENOTCONN after a reset: the next read tells */
-}
-
 /* Applies what changed since the last wait; emits the last events of what was detached. */
 static int apply_changes(struct wawo_backend *b, struct wawo_done *done, int max)
 {
@@ -342,18 +336,6 @@ static void ready_wake(struct wawo_backend *b)
     b->ops->wake(b->poller);
 }
 
-static bool ready_unread(struct wawo_backend *b, const struct wawo_sock *s)
-{
-    (void)b;
-    return wawo_os_unread(s->fd) > 0;
-}
-
-static int64_t ready_clock(struct wawo_backend *b)
-{
-    (void)b;
-    return wawo_os_now_ns();
-}
-
 #define READY(name_, poller_)                                                                                          \
     {.name = (name_),                                                                                                  \
      .probe = ready_probe,                                                                                             \
@@ -370,11 +352,11 @@ static int64_t ready_clock(struct wawo_backend *b)
      .send = ready_send,                                                                                               \
      .send_soon = ready_send,                                                                                          \
      .send_bytes = ready_send_bytes,                                                                                   \
-     .shutdown = ready_shutdown,                                                                                       \
+     .shutdown = wawo_backend_shutdown,                                                                                \
      .wait = ready_wait,                                                                                               \
      .wake = ready_wake,                                                                                               \
-     .unread = ready_unread,                                                                                           \
-     .clock = ready_clock,                                                                                             \
+     .unread = wawo_backend_unread,                                                                                    \
+     .clock = wawo_backend_clock,                                                                                      \
      .arg = (poller_)}
 
 #if defined(__linux__)

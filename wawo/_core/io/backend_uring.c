@@ -636,12 +636,6 @@ static bool uring_unread(struct wawo_backend *b, const struct wawo_sock *s)
     return wawo_uring_answer(&b->ring) != NULL || wawo_os_unread(s->fd) > 0;
 }
 
-static int64_t uring_clock(struct wawo_backend *b)
-{
-    (void)b;
-    return wawo_os_now_ns();
-}
-
 const struct wawo_backend_ops wawo_backend_uring = {.name = "uring",
                                                     .probe = uring_probe,
                                                     .open = uring_open,
@@ -660,5 +654,5 @@ const struct wawo_backend_ops wawo_backend_uring = {.name = "uring",
                                                     .wait = uring_wait,
                                                     .wake = uring_wake,
                                                     .unread = uring_unread,
-                                                    .clock = uring_clock,
+                                                    .clock = wawo_backend_clock,
                                                     .on_request = true};
