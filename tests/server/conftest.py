@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from backends import BACKENDS
+from fixtures import backend
 from servers import Log
 
 import wawo
 
-
-@pytest.fixture(params=BACKENDS)
-def backend(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
+__all__ = ["backend", "log", "server"]
 
 
 @pytest.fixture
