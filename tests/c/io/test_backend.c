@@ -195,21 +195,12 @@ TEST_EACH_BACKEND(connect_detached_under_way, backend)
 
 /* ---- receive ---- */
 
-static int open_pair(struct rig *r, struct wawo_sock *s)
-{
-    int fds[2];
-
-    kit_pair(fds);
-    rig_attach(r, s, fds[0]);
-    return fds[1];
-}
-
 TEST_EACH_BACKEND(receive_then_end_of_stream, backend)
 {
     struct rig *r = rig_open(backend, POOL);
     struct wawo_sock s;
     struct wawo_done d;
-    int fd = open_pair(r, &s);
+    int fd = rig_pair(r, &s);
 
     r->ops->recv_start(r->backend, &s);
     rig_quiet(r, &s);
@@ -232,7 +223,7 @@ static void receive_reset(const char *backend, bool waiting)
     struct rig *r = rig_open(backend, POOL);
     struct wawo_sock s;
     struct wawo_done d;
-    int fd = open_pair(r, &s);
+    int fd = rig_pair(r, &s);
 
     r->ops->recv_start(r->backend, &s);
     if (waiting)
@@ -260,7 +251,7 @@ TEST_EACH_BACKEND(receive_stop_leaves_the_data, backend)
 {
     struct rig *r = rig_open(backend, POOL);
     struct wawo_sock s;
-    int fd = open_pair(r, &s);
+    int fd = rig_pair(r, &s);
 
     r->ops->recv_start(r->backend, &s);
     kit_write_pattern(fd, 0, 10);
@@ -285,7 +276,7 @@ TEST_EACH_BACKEND(receive_toggled, backend)
 {
     struct rig *r = rig_open(backend, POOL);
     struct wawo_sock s;
-    int i, fd = open_pair(r, &s);
+    int i, fd = rig_pair(r, &s);
 
     kit_write_pattern(fd, 0, 100);
     for (i = 0; i < 20; i++) {
@@ -306,7 +297,7 @@ static void does_not_spin(const char *backend, void (*end)(int fd))
     struct rig *r = rig_open(backend, POOL);
     struct wawo_sock s;
     int64_t start;
-    int i, fd = open_pair(r, &s);
+    int i, fd = rig_pair(r, &s);
 
     r->ops->recv_start(r->backend, &s);
     rig_turn(r, 0);
@@ -344,7 +335,7 @@ TEST_EACH_BACKEND(receive_without_memory, backend)
     struct wawo_sock s;
     struct wawo_done d;
     unsigned n = 0, i;
-    int fd = open_pair(r, &s);
+    int fd = rig_pair(r, &s);
 
     while ((held[n] = wawo_pool_take(r->heap.pool, 0)) != NULL)
         n++;
@@ -370,7 +361,7 @@ TEST_EACH_BACKEND(send_at_once, backend)
 {
     struct rig *r = rig_open(backend, POOL);
     struct wawo_sock s;
-    int fd = open_pair(r, &s);
+    int fd = rig_pair(r, &s);
 
     rig_queue(r, &s, 0, 30000);
     ASSERT_EQ(r->ops->send(r->backend, &s), 30000);
@@ -389,7 +380,7 @@ TEST_EACH_BACKEND(send_parked_and_resumed, backend)
     struct wawo_sock s;
     struct wawo_done d;
     size_t total = 24 * MIB, sent, read = 0, step = 256 * 1024;
-    int fd = open_pair(r, &s);
+    int fd = rig_pair(r, &s);
 
     rig_queue(r, &s, 0, 16 * MIB);
     sent = (size_t)r->ops->send(r->backend, &s);
@@ -426,7 +417,7 @@ TEST_EACH_BACKEND(send_of_a_thousand_slices, backend)
     struct rig *r = rig_open(backend, POOL);
     static uint8_t bytes[1000];
     struct wawo_sock s;
-    int i, fd = open_pair(r, &s);
+    int i, fd = rig_pair(r, &s);
 
     kit_fill(bytes, sizeof bytes, 0);
     for (i = 0; i < 1000; i++) {
@@ -451,7 +442,7 @@ TEST_EACH_BACKEND(send_to_a_reset_peer, backend)
     struct wawo_sock s;
     ptrdiff_t n = 0;
     int64_t until = kit_deadline();
-    int fd = open_pair(r, &s);
+    int fd = rig_pair(r, &s);
 
     kit_reset(fd);
     while (n >= 0) {
@@ -471,7 +462,7 @@ TEST_EACH_BACKEND(parked_send_meets_a_reset, backend)
     struct rig *r = rig_open(backend, 32 * MIB);
     struct wawo_sock s;
     struct wawo_done d;
-    int fd = open_pair(r, &s);
+    int fd = rig_pair(r, &s);
 
     rig_queue(r, &s, 0, 16 * MIB);
     ASSERT_LT(r->ops->send(r->backend, &s), 16 * MIB);
@@ -490,7 +481,7 @@ TEST_EACH_BACKEND(shutdown_sends_a_fin, backend)
 {
     struct rig *r = rig_open(backend, POOL);
     struct wawo_sock s;
-    int fd = open_pair(r, &s);
+    int fd = rig_pair(r, &s);
 
     rig_queue(r, &s, 0, 1000);
     ASSERT_EQ(r->ops->send(r->backend, &s), 1000);
@@ -523,7 +514,7 @@ TEST_EACH_BACKEND(receive_and_send_together, backend)
     struct rig *r = rig_open(backend, 32 * MIB);
     struct wawo_sock s;
     struct wawo_done d;
-    struct echo e = {open_pair(r, &s)};
+    struct echo e = {rig_pair(r, &s)};
     struct wawo_thread t;
     uint64_t got = 0, back = 0, sent = 0;
     uint8_t block[16384];
@@ -585,7 +576,7 @@ TEST_EACH_BACKEND(detach_with_everything_parked, backend)
             struct rig *r = rig_open(backend, 32 * MIB);
             struct wawo_sock s;
             uint64_t bytes = 0;
-            int err, fd = open_pair(r, &s);
+            int err, fd = rig_pair(r, &s);
 
             rig_queue(r, &s, 0, 16 * MIB);
             ASSERT_LT(r->ops->send(r->backend, &s), 16 * MIB);
@@ -606,7 +597,7 @@ TEST_EACH_BACKEND(detach_closes_with_a_fin, backend)
 {
     struct rig *r = rig_open(backend, POOL);
     struct wawo_sock s;
-    int fd = open_pair(r, &s);
+    int fd = rig_pair(r, &s);
 
     rig_queue(r, &s, 0, 100);
     ASSERT_EQ(r->ops->send(r->backend, &s), 100);
@@ -627,7 +618,7 @@ TEST_EACH_BACKEND(detach_of_many_at_once, backend)
     unsigned before = kit_open_fds(), i;
 
     for (i = 0; i < MANY; i++) {
-        fds[i] = open_pair(r, &s[i]);
+        fds[i] = rig_pair(r, &s[i]);
         r->ops->recv_start(r->backend, &s[i]);
         kit_write(fds[i], "data", 4);
     }
@@ -646,7 +637,7 @@ TEST_EACH_BACKEND(release_and_attach_again, backend)
 {
     struct rig *r = rig_open(backend, POOL);
     struct wawo_sock s, again;
-    int i, fd = open_pair(r, &s), got;
+    int i, fd = rig_pair(r, &s), got;
 
     for (i = 0; i < 5; i++) {
         r->ops->recv_start(r->backend, &s);

@@ -7,15 +7,6 @@
 
 enum { MIB = 1024 * 1024, POOL = 8 * MIB };
 
-static int open_pair(struct rig *r, struct wawo_sock *s)
-{
-    int fds[2];
-
-    kit_pair(fds);
-    rig_attach(r, s, fds[0]);
-    return fds[1];
-}
-
 /* By how much the events of a turn mend what is known to have gone. */
 static size_t told_of(struct rig *r, struct wawo_sock *s)
 {
@@ -38,7 +29,7 @@ TEST_EACH_BACKEND(send_soon, backend)
     struct rig *r = rig_open(backend, 32 * MIB);
     size_t total = 0, sent = 0, read = 0, n;
     struct wawo_sock s;
-    int i, fd = open_pair(r, &s);
+    int i, fd = rig_pair(r, &s);
 
     for (i = 0; i < 300; i++) {
         n = i % 7 == 0 ? 200000 : (size_t)i;
@@ -70,22 +61,15 @@ TEST_EACH_BACKEND(send_soon, backend)
 /* Where there is no room, or too little: all of it goes in the end, in order. */
 TEST_EACH_BACKEND(send_soon_to_a_full_kernel, backend)
 {
-    static uint8_t block[4096];
     static const size_t sizes[] = {1, 1000, 60000};
     struct rig *r = rig_open(backend, POOL);
     size_t i, total, sent, read;
     struct wawo_sock s;
-    ptrdiff_t n;
     int fd;
 
     for (i = 0; i < sizeof sizes / sizeof *sizes; i++) {
-        fd = open_pair(r, &s);
-        total = 0;
-        do {
-            kit_fill(block, sizeof block, total);
-            n = wawo_os_send(s.fd, block, sizeof block);
-            total += n > 0 ? (size_t)n : 0;
-        } while (n > 0);
+        fd = rig_pair(r, &s);
+        total = kit_write_full(s.fd);
         read = sizes[i] > 1000 ? total / 2 : 0; /* makes some room */
         kit_read_pattern(fd, 0, read);
         sent = total;
@@ -121,7 +105,7 @@ TEST_EACH_BACKEND(send_soon_goes_first, backend)
 
     rig_turn(r, 0);
     for (what = 0; what < 3; what++) {
-        fd = open_pair(r, &s);
+        fd = rig_pair(r, &s);
         rig_queue(r, &s, 0, 1000);
         ASSERT_EQ(r->ops->send_soon(r->backend, &s), 1000);
         rig_queue(r, &s, 1000, 500);
@@ -149,13 +133,13 @@ TEST_EACH_BACKEND(send_soon_and_the_end, backend)
     int reset, fd;
 
     for (reset = 0; reset < 2; reset++) {
-        fd = open_pair(r, &s);
+        fd = rig_pair(r, &s);
         rig_queue(r, &s, 0, 100);
         ASSERT_GE(r->ops->send_soon(r->backend, &s), 0);
         rig_detach(r, &s, reset != 0);
         kit_close(fd);
     }
-    fd = open_pair(r, &s);
+    fd = rig_pair(r, &s);
     kit_reset(fd);
     rig_turn(r, 0);
     for (;;) {

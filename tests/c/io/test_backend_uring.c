@@ -10,7 +10,6 @@
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <sys/prctl.h>
-#include <sys/socket.h>
 #include <sys/syscall.h>
 
 enum { MIB = 1024 * 1024 };
@@ -24,15 +23,6 @@ static struct rig *open_rig(size_t pool_bytes)
     return rig_open("uring", pool_bytes);
 }
 
-static int open_pair(struct rig *r, struct wawo_sock *s)
-{
-    int fds[2];
-
-    kit_pair(fds);
-    rig_attach(r, s, fds[0]);
-    return fds[1];
-}
-
 /* Small reads and large ones, from many socks, more than all buffers hold. */
 static void receive_much(struct rig *r, size_t large)
 {
@@ -42,7 +32,7 @@ static void receive_much(struct rig *r, size_t large)
     int i, round;
 
     for (i = 0; i < MANY; i++) {
-        fds[i] = open_pair(r, &s[i]);
+        fds[i] = rig_pair(r, &s[i]);
         r->ops->recv_start(r->backend, &s[i]);
     }
     for (round = 0; round < 20; round++) {
@@ -103,7 +93,7 @@ TEST(nobody_receives_and_nothing_is_lent)
 {
     struct rig *r = open_rig(MIB);
     struct wawo_sock s;
-    int fd = open_pair(r, &s);
+    int fd = rig_pair(r, &s);
 
     rig_queue(r, &s, 0, 100);
     ASSERT_EQ(r->ops->send(r->backend, &s), 100);
@@ -123,7 +113,7 @@ TEST(bytes_and_a_reset_at_once)
     int armed, fd;
 
     for (armed = 0; armed < 2; armed++) {
-        fd = open_pair(r, &s);
+        fd = rig_pair(r, &s);
         if (armed) {
             r->ops->recv_start(r->backend, &s);
             rig_turn(r, 0);
@@ -159,7 +149,7 @@ TEST(an_end_is_met_where_looking_fails)
 {
     struct rig *r = open_rig(MIB);
     struct wawo_sock s, other;
-    int fd = open_pair(r, &s), quiet = open_pair(r, &other);
+    int fd = rig_pair(r, &s), quiet = rig_pair(r, &other);
 
     r->ops->recv_start(r->backend, &other);
     kit_write_pattern(quiet, 0, 10);
@@ -185,21 +175,17 @@ TEST(bytes_and_the_end_at_once)
 {
     struct rig *r = open_rig(MIB);
     struct wawo_sock s;
-    int family, armed, fds[2];
+    int family, armed, fd;
 
     for (family = 0; family < 2; family++)
         for (armed = 0; armed < 2; armed++) {
-            if (family == 0)
-                kit_pair(fds);
-            else
-                ASSERT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds), 0);
-            rig_attach(r, &s, fds[0]);
+            fd = family == 0 ? rig_pair(r, &s) : rig_pair_unix(r, &s);
             if (armed) {
                 r->ops->recv_start(r->backend, &s);
                 rig_turn(r, 0);
             }
-            kit_write_pattern(fds[1], 0, 1000);
-            kit_close(fds[1]);
+            kit_write_pattern(fd, 0, 1000);
+            kit_close(fd);
             r->ops->recv_start(r->backend, &s);
             rig_receive(r, &s, 0, 1000);
             ASSERT_EQ(rig_next(r, &s, WAWO_DONE_RECV).len, 0u);
@@ -216,7 +202,7 @@ TEST(limited_reads)
     struct wawo_sock s;
     struct wawo_done d;
     size_t got = 0;
-    int fd = open_pair(r, &s);
+    int fd = rig_pair(r, &s);
 
     s.aux = 10;
     kit_write_pattern(fd, 0, 10000);
@@ -246,7 +232,6 @@ TEST(more_sends_than_there_is_room_for)
 {
     enum { MANY = 600 };
     static struct wawo_sock s[MANY];
-    static uint8_t block[4096];
     static int fds[MANY];
     struct rig *r = open_rig(16 * MIB);
     bool soon[MANY];
@@ -254,12 +239,8 @@ TEST(more_sends_than_there_is_room_for)
     ptrdiff_t n;
 
     for (i = 0; i < MANY; i++) {
-        fds[i] = open_pair(r, &s[i]);
-        sent[i] = 0;
-        for (n = is_full(i); n > 0; sent[i] += n > 0 ? (size_t)n : 0) {
-            kit_fill(block, sizeof block, sent[i]);
-            n = wawo_os_send(s[i].fd, block, sizeof block);
-        }
+        fds[i] = rig_pair(r, &s[i]);
+        sent[i] = is_full(i) ? kit_write_full(s[i].fd) : 0;
     }
     for (i = 0; i < MANY; i++) {
         rig_queue(r, &s[i], sent[i], 50);
@@ -288,54 +269,38 @@ TEST(more_sends_than_there_is_room_for)
 /* The FIN waits for what the kernel did not take. */
 TEST(a_fin_behind_what_did_not_go)
 {
-    static uint8_t block[4096];
     struct rig *r = open_rig(MIB);
     struct wawo_sock s;
-    size_t total = 0;
-    ptrdiff_t n;
-    int fds[2];
+    size_t total;
+    int fd = rig_pair_unix(r, &s); /* its buffer stays full: that of TCP may grow meanwhile */
 
-    /* Its buffer stays full: that of TCP may grow meanwhile. */
-    ASSERT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds), 0);
-    rig_attach(r, &s, fds[0]);
     rig_turn(r, 0);
-    do {
-        kit_fill(block, sizeof block, total);
-        n = wawo_os_send(s.fd, block, sizeof block);
-        total += n > 0 ? (size_t)n : 0;
-    } while (n > 0);
+    total = kit_write_full(s.fd);
     rig_queue(r, &s, total, 100);
     ASSERT_EQ(r->ops->send_soon(r->backend, &s), 100);
     r->ops->shutdown(r->backend, &s);
     ASSERT_EQ(rig_next(r, &s, WAWO_DONE_BACK).len, 100u);
-    kit_read_pattern(fds[1], 0, total);
+    kit_read_pattern(fd, 0, total);
     ASSERT_EQ(rig_next(r, &s, WAWO_DONE_SENT).len, 100u);
-    kit_read_pattern(fds[1], total, 100);
-    ASSERT_EQ(kit_read_end(fds[1], NULL), 0);
+    kit_read_pattern(fd, total, 100);
+    ASSERT_EQ(kit_read_end(fd, NULL), 0);
     rig_detach(r, &s, false);
-    kit_close(fds[1]);
+    kit_close(fd);
     rig_close(r);
 }
 
 /* Where the kernel takes no requests now, nobody may believe that what was sent soon has gone: he would close. */
 TEST(not_known_whether_it_went)
 {
-    static uint8_t block[4096];
     struct rig *r = open_rig(MIB);
     struct wawo_sock s;
     size_t total;
-    int full, enter_fd, fds[2];
-    ptrdiff_t n;
+    int full, enter_fd, fd;
 
     for (full = 0; full < 2; full++) {
-        ASSERT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds), 0);
-        rig_attach(r, &s, fds[0]);
+        fd = rig_pair_unix(r, &s);
         rig_turn(r, 0);
-        total = 0;
-        for (n = full; n > 0; total += n > 0 ? (size_t)n : 0) {
-            kit_fill(block, sizeof block, total);
-            n = wawo_os_send(s.fd, block, sizeof block);
-        }
+        total = full ? kit_write_full(s.fd) : 0;
         rig_queue(r, &s, total, 100);
         ASSERT_EQ(r->ops->send_soon(r->backend, &s), 100);
         enter_fd = r->backend->ring.enter_fd;
@@ -346,13 +311,13 @@ TEST(not_known_whether_it_went)
             ASSERT_EQ(rig_next(r, &s, WAWO_DONE_BACK).len, 100u);
             ASSERT_EQ(s.out.bytes, 100u);
         }
-        kit_read_pattern(fds[1], 0, total);
+        kit_read_pattern(fd, 0, total);
         ASSERT_EQ(rig_next(r, &s, WAWO_DONE_SENT).len, full ? 100u : 0u);
-        kit_read_pattern(fds[1], total, 100);
+        kit_read_pattern(fd, total, 100);
         ASSERT_EQ(r->ops->send(r->backend, &s), 0);
         rig_quiet(r, &s);
         rig_detach(r, &s, false);
-        kit_close(fds[1]);
+        kit_close(fd);
     }
     rig_close(r);
 }
@@ -360,23 +325,15 @@ TEST(not_known_whether_it_went)
 /* Who waits to hear that all went hears it also where nothing more would go now. */
 TEST(known_to_have_gone_into_a_full_kernel)
 {
-    static uint8_t block[4096];
     struct rig *r = open_rig(MIB);
     struct wawo_sock s;
-    int enter_fd, fds[2];
-    size_t total = 0, room;
-    ptrdiff_t n = 1;
+    int enter_fd, fd = rig_pair_unix(r, &s);
+    size_t total, room;
 
-    ASSERT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds), 0);
-    rig_attach(r, &s, fds[0]);
     rig_turn(r, 0);
-    while (n > 0) {
-        kit_fill(block, sizeof block, total);
-        n = wawo_os_send(s.fd, block, sizeof block);
-        total += n > 0 ? (size_t)n : 0;
-    }
+    total = kit_write_full(s.fd);
     room = total / 2; /* enough for what is sent, and too little to be told of */
-    kit_read_pattern(fds[1], 0, room);
+    kit_read_pattern(fd, 0, room);
     rig_queue(r, &s, total, 100);
     ASSERT_EQ(r->ops->send_soon(r->backend, &s), 100);
     enter_fd = r->backend->ring.enter_fd;
@@ -386,10 +343,10 @@ TEST(known_to_have_gone_into_a_full_kernel)
     r->backend->ring.enter_fd = enter_fd;
     ASSERT_EQ(rig_next(r, &s, WAWO_DONE_SENT).len, 0u);
     rig_quiet(r, &s);
-    kit_read_pattern(fds[1], room, total + 100 - room);
-    ASSERT_EQ(kit_read_end(fds[1], NULL), 0);
+    kit_read_pattern(fd, room, total + 100 - room);
+    ASSERT_EQ(kit_read_end(fd, NULL), 0);
     rig_detach(r, &s, false);
-    kit_close(fds[1]);
+    kit_close(fd);
     rig_close(r);
 }
 

@@ -321,19 +321,6 @@ TEST_EACH_BACKEND(unix_backlog_stays_full, backend)
 
 /* ---- names ---- */
 
-static bool has_ipv6(void)
-{
-    struct wawo_addr a;
-    int fd = wawo_os_socket(WAWO_AF_INET6), err;
-
-    if (fd < 0)
-        return false;
-    ASSERT_EQ(wawo_addr_parse(&a, "::1", 0), 0);
-    err = wawo_os_bind(fd, &a);
-    kit_close(fd);
-    return err == 0;
-}
-
 /* localhost names ::1 and 127.0.0.1; whichever of the two listens is reached. */
 static void dial_localhost(const char *backend, const char *listen_at)
 {
@@ -375,7 +362,7 @@ TEST_EACH_BACKEND(localhost_by_ipv4, backend)
 
 TEST_EACH_BACKEND(localhost_by_ipv6, backend)
 {
-    if (!has_ipv6())
+    if (!kit_has_ipv6())
         SKIP("no IPv6 on this host");
     dial_localhost(backend, "::1");
 }

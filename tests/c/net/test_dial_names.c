@@ -14,19 +14,6 @@ static void agent_open(struct stage *s, struct party *agent, const char *backend
     party_start(agent);
 }
 
-static bool has_ipv6(void)
-{
-    struct wawo_addr a;
-    int fd = wawo_os_socket(WAWO_AF_INET6), err;
-
-    if (fd < 0)
-        return false;
-    ASSERT_EQ(wawo_addr_parse(&a, "::1", 0), 0);
-    err = wawo_os_bind(fd, &a);
-    kit_close(fd);
-    return err == 0;
-}
-
 static void expect_reached(struct party *agent, int listener, const char *address)
 {
     char host[WAWO_HOST_TEXT];
@@ -70,14 +57,14 @@ TEST_EACH_BACKEND(the_second_of_one_family, backend)
 
 TEST_EACH_BACKEND(ipv4_after_ipv6, backend)
 {
-    if (!has_ipv6())
+    if (!kit_has_ipv6())
         SKIP("no IPv6 on this host");
     second_is_reached(backend, "::1", "127.0.0.1");
 }
 
 TEST_EACH_BACKEND(ipv6_after_ipv4, backend)
 {
-    if (!has_ipv6())
+    if (!kit_has_ipv6())
         SKIP("no IPv6 on this host");
     second_is_reached(backend, "127.0.0.1", "::1");
 }
@@ -109,14 +96,14 @@ static void from_one_family(const char *backend, const char *local, const char *
 
 TEST_EACH_BACKEND(from_an_ipv4_address, backend)
 {
-    if (!has_ipv6())
+    if (!kit_has_ipv6())
         SKIP("no IPv6 on this host");
     from_one_family(backend, "127.0.0.9", "127.0.0.1", "::1");
 }
 
 TEST_EACH_BACKEND(from_an_ipv6_address, backend)
 {
-    if (!has_ipv6())
+    if (!kit_has_ipv6())
         SKIP("no IPv6 on this host");
     from_one_family(backend, "::1", "::1", "127.0.0.1");
 }

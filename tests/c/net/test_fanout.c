@@ -38,14 +38,6 @@ static void expect(int fd, const char *text)
     ASSERT_MEMEQ(got, text, strlen(text));
 }
 
-static struct wawo_endpoint_stats stats_of(struct party *p)
-{
-    struct wawo_endpoint_stats st;
-
-    wawo_endpoint_stats(p->endpoint, &st);
-    return st;
-}
-
 /* ---- who gets it ---- */
 
 TEST_EACH_BACKEND(reaches_all_from_another_thread, backend)
@@ -63,7 +55,7 @@ TEST_EACH_BACKEND(reaches_all_from_another_thread, backend)
     ASSERT_EQ(cast(&server, "two"), MANY);
     for (i = 0; i < MANY; i++)
         expect(fds[i], "one two");
-    ASSERT_EQ(stats_of(&server).messages_out, 3u * MANY);
+    ASSERT_EQ(party_stats(&server).messages_out, 3u * MANY);
     kit_close(fds[7]);
     party_wait(&server, WAWO_ON_CLOSE, 1);
     ASSERT_EQ(cast(&server, "!"), MANY - 1);
@@ -106,7 +98,7 @@ TEST_EACH_BACKEND(reaches_all_from_a_callback, backend)
         for (i = 0; i < MANY; i++)
             expect(fds[i], i == round ? "[one two own three]" : "one two three");
     }
-    ASSERT_EQ(stats_of(&server).messages_out, 20u * (3 * MANY + 3));
+    ASSERT_EQ(party_stats(&server).messages_out, 20u * (3 * MANY + 3));
     party_close(&s, &server);
     kit_close_all(fds, MANY);
 }
@@ -183,7 +175,7 @@ TEST_EACH_BACKEND(reaches_some, backend)
     ASSERT_EQ(cast_to(&server, ids, 4), 0);
     ASSERT_EQ(cast_to(&server, ids, n), MANY / 2);
     kit_write(fds[3], "!", 1);
-    KIT_UNTIL(stats_of(&server).messages_out == MANY);
+    KIT_UNTIL(party_stats(&server).messages_out == MANY);
     ASSERT_EQ(cast(&server, "."), MANY); /* behind it: who got the others sees */
     for (i = 0, n = 0; i < MANY; i++) {
         ASSERT_EQ(kit_read(fds[i], &byte, 1), 1u);
@@ -194,7 +186,7 @@ TEST_EACH_BACKEND(reaches_some, backend)
         wawo_share_drop(all[i]);
     }
     ASSERT_EQ(n, MANY / 2u);
-    ASSERT_EQ(stats_of(&other).messages_out, 0u);
+    ASSERT_EQ(party_stats(&other).messages_out, 0u);
     wawo_share_drop(stranger);
     party_finish(&other);
     party_close(&s, &server);
@@ -370,7 +362,7 @@ TEST_EACH_BACKEND(slow_ones_are_skipped, backend)
     ASSERT_EQ(n, READERS); /* all the others are full */
     ASSERT_GT(most_pending(&server), 256u * KIB);
     ASSERT_LE(most_pending(&server), 256u * KIB + SIZE);
-    ASSERT_GE(stats_of(&server).broadcasts_skipped, (uint64_t)STUCK);
+    ASSERT_GE(party_stats(&server).broadcasts_skipped, (uint64_t)STUCK);
     ASSERT_EQ(party_count(&server, WAWO_ON_CLOSE), 0u);
     party_close(&s, &server);
     kit_close_all(stuck, STUCK);
@@ -464,7 +456,7 @@ TEST_EACH_BACKEND(a_burst_makes_nobody_slow, backend)
     for (i = 0; i < 4; i++)
         kit_start(&t[i], read_main, &fds[i]);
     kit_write(fds[0], "!", 1);
-    KIT_UNTIL(stats_of(&server).bytes_out == 4u * 30 * 20000);
+    KIT_UNTIL(party_stats(&server).bytes_out == 4u * 30 * 20000);
     ASSERT_EQ(party_count(&server, WAWO_ON_CLOSE), 0u);
     party_close(&s, &server);
     ASSERT_EQ(accepted, 4u * 30);
@@ -738,14 +730,14 @@ TEST_EACH_BACKEND(without_memory, backend)
     }
     for (n = 1; n < 8; n++)
         for (size = 100; size <= sizeof bytes; size *= 20) {
-            uint64_t sent = stats_of(&server).messages_out;
+            uint64_t sent = party_stats(&server).messages_out;
 
             wawo_alloc_fail_at(n);
             rc = wawo_endpoint_broadcast(server.endpoint, bytes, size, n % 2 ? NULL : ids, MANY, false);
             wawo_alloc_fail_at(0);
             ASSERT_TRUE(rc == WAWO_ENOMEM || rc >= MANY - 1);
             if (rc > 0)
-                ASSERT_EQ(stats_of(&server).messages_out - sent, (uint64_t)rc);
+                ASSERT_EQ(party_stats(&server).messages_out - sent, (uint64_t)rc);
         }
     party_close(&s, &server);
     kit_close_all(fds, MANY);

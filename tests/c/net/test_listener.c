@@ -167,14 +167,6 @@ TEST_EACH_BACKEND(full_closes, backend)
 
 /* ---- connections of one address ---- */
 
-static struct wawo_endpoint_stats stats_of(const struct party *p)
-{
-    struct wawo_endpoint_stats st;
-
-    wawo_endpoint_stats(p->endpoint, &st);
-    return st;
-}
-
 static uint32_t addresses_of(const struct party *p)
 {
     uint32_t n;
@@ -218,8 +210,8 @@ static void two_of_each(const char *backend, unsigned loops)
     }
     for (i = 0; i < 10; i++)
         turned_away(kit_connect_from(i % 2 ? "127.0.0.1" : "127.0.0.2", server.port));
-    KIT_UNTIL(stats_of(&server).rejected == 10);
-    st = stats_of(&server);
+    KIT_UNTIL(party_stats(&server).rejected == 10);
+    st = party_stats(&server);
     ASSERT_EQ(st.rejected_address, 10u);
     ASSERT_EQ(st.accepts, 4u);
     ASSERT_EQ(party_count(&server, WAWO_ON_ACCEPT), 4u);
@@ -275,7 +267,7 @@ TEST_EACH_BACKEND(full_with_a_full_address, backend)
     kit_close(i);
     for (i = 0; i < 5; i++)
         turned_away(greedy[i]);
-    KIT_UNTIL(stats_of(&server).rejected == 5);
+    KIT_UNTIL(party_stats(&server).rejected == 5);
     kit_close(fds[0]);
     kit_close(fds[1]);
     party_wait(&server, WAWO_ON_CLOSE, 4);
@@ -345,9 +337,9 @@ TEST_EACH_BACKEND(never_more_than_the_limit, backend)
         kit_start(&t[i], visit_main, &crowd);
     for (i = 0; i < 3; i++)
         wawo_thread_join(&t[i]);
-    KIT_UNTIL(stats_of(&server).accepts + stats_of(&server).rejected >= wawo_load(&crowd.heard));
+    KIT_UNTIL(party_stats(&server).accepts + party_stats(&server).rejected >= wawo_load(&crowd.heard));
     KIT_UNTIL(wawo_endpoint_count(server.endpoint) == 0);
-    st = stats_of(&server);
+    st = party_stats(&server);
     ASSERT_EQ(st.rejected, st.rejected_address);
     ASSERT_GT(st.accepts, 0u);
     ASSERT_EQ(addresses_of(&server), 0u);

@@ -13,40 +13,6 @@ enum { MIB = 1024 * 1024 };
 
 /* ---- memory ---- */
 
-/* Keeps the chunk of each message, as views do. */
-struct keeper {
-    struct wawo_chunk *held[256];
-    unsigned count;
-};
-
-static void hook_keep(struct party *p, const struct wawo_event *e, struct actor *a)
-{
-    struct keeper *k = p->arg;
-
-    (void)a;
-    if (e->kind != WAWO_ON_RECEIVE)
-        return;
-    wawo_mutex_lock(&p->stage->lock);
-    if (k->count < 256) {
-        wawo_chunk_hold(e->chunk); /* not exported: on the pool's account */
-        k->held[k->count++] = e->chunk;
-    }
-    wawo_mutex_unlock(&p->stage->lock);
-}
-
-static unsigned let_go(struct party *p, struct keeper *k)
-{
-    unsigned i, n;
-
-    wawo_mutex_lock(&p->stage->lock);
-    n = k->count;
-    k->count = 0;
-    for (i = 0; i < n; i++)
-        wawo_chunk_drop(k->held[i]);
-    wawo_mutex_unlock(&p->stage->lock);
-    return n;
-}
-
 static void write_main(void *arg)
 {
     kit_write_pattern(*(int *)arg, 0, 16 * MIB);
@@ -79,10 +45,10 @@ TEST_EACH_BACKEND(memory_limit_pauses_receiving, backend)
     ASSERT_GT(ls.pool_starved, 0u);
     ASSERT_EQ(ls.pool_limit, 8u);
     while (party_count(&server, WAWO_ON_CLOSE) == 0)
-        (void)let_go(&server, &k);
+        keeper_drop(&k, &server);
     ASSERT_EQ(server.error, 0);
     ASSERT_EQ(server.closed_received, 16u * MIB);
-    (void)let_go(&server, &k);
+    keeper_drop(&k, &server);
     wawo_thread_join(&t);
     kit_close(fd);
     party_close(&s, &server);
@@ -129,12 +95,12 @@ TEST_EACH_BACKEND(closing_without_memory_keeps_its_output, backend)
     fd = kit_connect_small(server.port);
     kit_start(&t, write_two_main, &fd);
     kit_read_pattern(fd, 0, 4 * MIB);
-    (void)let_go(&server, &k);
+    keeper_drop(&k, &server);
     ASSERT_EQ(kit_read_end(fd, NULL), 0);
     wawo_thread_join(&t);
     kit_close(fd);
     party_wait(&server, WAWO_ON_CLOSE, 1);
-    (void)let_go(&server, &k);
+    keeper_drop(&k, &server);
     ASSERT_EQ(server.error, 0);
     party_close(&s, &server);
 }

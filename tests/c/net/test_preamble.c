@@ -39,14 +39,6 @@ static void server_open(struct stage *s, struct party *server, const char *backe
     server->verify = true;
 }
 
-static struct wawo_endpoint_stats stats_of(const struct party *p)
-{
-    struct wawo_endpoint_stats st;
-
-    wawo_endpoint_stats(p->endpoint, &st);
-    return st;
-}
-
 static void check_addresses(struct party *server, const struct header *h)
 {
     struct wawo_share *share = party_last(server);
@@ -66,7 +58,7 @@ static void check_addresses(struct party *server, const struct header *h)
 /* Gives the loop time to see what was written so far as a read of its own. */
 static void let_it_read(const struct party *server, uint64_t bytes)
 {
-    KIT_UNTIL(stats_of(server).bytes_in >= bytes);
+    KIT_UNTIL(party_stats(server).bytes_in >= bytes);
 }
 
 /* In two pieces, split at every byte, with data of the connection right behind; the same in one piece is the last. */
@@ -104,8 +96,8 @@ TEST_EACH_BACKEND(in_every_two_pieces, backend)
         }
     }
     ASSERT_EQ(server.bad, 0u);
-    ASSERT_EQ(stats_of(&server).accepts, opened);
-    ASSERT_EQ(stats_of(&server).rejected, 0u);
+    ASSERT_EQ(party_stats(&server).accepts, opened);
+    ASSERT_EQ(party_stats(&server).rejected, 0u);
     party_close(&s, &server);
 }
 
@@ -226,7 +218,7 @@ TEST_EACH_BACKEND(malformed, backend)
         for (pieces = 1; pieces <= 2; pieces++) {
             fd = kit_connect(server.port);
             if (pieces == 2) {
-                uint64_t before = stats_of(&server).bytes_in;
+                uint64_t before = party_stats(&server).bytes_in;
 
                 kit_write(fd, bad[i].p, bad[i].n / 2);
                 let_it_read(&server, before + bad[i].n / 2);
@@ -237,9 +229,9 @@ TEST_EACH_BACKEND(malformed, backend)
             expect_end(&server, ++nth, EBADMSG, bad[i].words);
             kit_close(fd);
         }
-    ASSERT_EQ(stats_of(&server).rejected, nth);
-    ASSERT_EQ(stats_of(&server).rejected_proxy, nth);
-    ASSERT_EQ(stats_of(&server).closed, 0u);
+    ASSERT_EQ(party_stats(&server).rejected, nth);
+    ASSERT_EQ(party_stats(&server).rejected_proxy, nth);
+    ASSERT_EQ(party_stats(&server).closed, 0u);
     party_close(&s, &server);
 }
 
@@ -279,11 +271,11 @@ TEST_EACH_BACKEND(probes_of_the_port, backend)
             kit_close(fd);
         else
             kit_reset(fd);
-        KIT_UNTIL(stats_of(&server).rejected == (uint64_t)i);
+        KIT_UNTIL(party_stats(&server).rejected == (uint64_t)i);
         KIT_UNTIL(wawo_endpoint_count(server.endpoint) == 0);
     }
-    ASSERT_EQ(stats_of(&server).rejected_proxy, 0u);
-    ASSERT_EQ(stats_of(&server).accepts, 0u);
+    ASSERT_EQ(party_stats(&server).rejected_proxy, 0u);
+    ASSERT_EQ(party_stats(&server).accepts, 0u);
     party_close(&s, &server);
     ASSERT_EQ(server.count[WAWO_ON_CLOSE], 0u);
 }
@@ -303,7 +295,7 @@ TEST_EACH_BACKEND(too_slow, backend)
     (void)wawo_os_send(two, "PROXY TCP4 192.0.2.1", 20); /* which may be too late already */
     expect_end(&server, 2, ETIMEDOUT, NULL);
     ASSERT_GE(wawo_os_now_ns() - start, 100 * WAWO_MSEC);
-    ASSERT_EQ(stats_of(&server).rejected_proxy, 2u);
+    ASSERT_EQ(party_stats(&server).rejected_proxy, 2u);
     kit_close(one);
     kit_close(two);
     party_close(&s, &server);
@@ -349,7 +341,7 @@ TEST_EACH_BACKEND(they_have_places_and_a_stop_ends_them, backend)
     party_start(&server);
     for (i = 0; i < 5; i++)
         fds[i] = kit_connect(server.port);
-    KIT_UNTIL(stats_of(&server).accept_pauses > 0);
+    KIT_UNTIL(party_stats(&server).accept_pauses > 0);
     ASSERT_EQ(wawo_endpoint_count(server.endpoint), 3u);
     ASSERT_EQ(wawo_endpoint_list(server.endpoint, NULL, 0), 0u); /* but nobody finds them */
     kit_write(fds[0], headers[0].p, headers[0].n);
@@ -410,9 +402,9 @@ TEST_EACH_BACKEND(the_header_counts, backend)
         ASSERT_TRUE(err == 0 || err == ECONNRESET);
         kit_close(fd);
     }
-    KIT_UNTIL(stats_of(&server).rejected == 4);
-    ASSERT_EQ(stats_of(&server).rejected_address, 4u);
-    ASSERT_EQ(stats_of(&server).rejected_proxy, 0u);
+    KIT_UNTIL(party_stats(&server).rejected == 4);
+    ASSERT_EQ(party_stats(&server).rejected_address, 4u);
+    ASSERT_EQ(party_stats(&server).rejected_proxy, 0u);
     kit_close(fds[0]);
     party_wait(&server, WAWO_ON_CLOSE, 1);
     KIT_UNTIL(wawo_endpoint_count(server.endpoint) == 4);
@@ -427,27 +419,6 @@ TEST_EACH_BACKEND(the_header_counts, backend)
     ASSERT_EQ(server.endpoint->census.used, 0u);
     wawo_mutex_unlock(&server.endpoint->lock);
     party_close(&s, &server);
-}
-
-/* Keeps the chunk of each message, as views do. */
-struct keeper {
-    struct wawo_chunk *held[256];
-    unsigned count;
-};
-
-static void hook_keep(struct party *p, const struct wawo_event *e, struct actor *a)
-{
-    struct keeper *k = p->arg;
-
-    (void)a;
-    if (e->kind != WAWO_ON_RECEIVE)
-        return;
-    party_lock(p);
-    if (k->count < 256) {
-        wawo_chunk_hold(e->chunk); /* not exported: on the pool's account */
-        k->held[k->count++] = e->chunk;
-    }
-    party_unlock(p);
 }
 
 /* No memory to read a header into: it is read when there is some again. */
@@ -472,8 +443,8 @@ TEST_EACH_BACKEND(a_header_waits_for_memory, backend)
     do { /* small reads, so that no room is left for another one */
         kit_write_pattern(fd, offset, 8000);
         offset += 8000;
-        KIT_UNTIL(stats_of(&server).bytes_in == headers[0].n + offset || stats_of(&server).receive_pauses > 0);
-    } while (stats_of(&server).receive_pauses == 0);
+        KIT_UNTIL(party_stats(&server).bytes_in == headers[0].n + offset || party_stats(&server).receive_pauses > 0);
+    } while (party_stats(&server).receive_pauses == 0);
     wawo_engine_stats(s.threads, 0, &ls);
     before = ls.pool_starved;
     other = kit_connect(server.port);
@@ -666,9 +637,9 @@ static bool life(const char *backend, size_t n)
         if (good) {
             fd = kit_connect(server.port);
             (void)wawo_os_send(fd, headers[3].p, 10); /* no more than the signature, then the length */
-            KIT_UNTIL(stats_of(&server).bytes_in == 10 || stats_of(&server).rejected > 0);
+            KIT_UNTIL(party_stats(&server).bytes_in == 10 || party_stats(&server).rejected > 0);
             (void)wawo_os_send(fd, headers[3].p + 10, 10);
-            KIT_UNTIL(stats_of(&server).bytes_in == 20 || stats_of(&server).rejected > 0);
+            KIT_UNTIL(party_stats(&server).bytes_in == 20 || party_stats(&server).rejected > 0);
             (void)wawo_os_send(fd, headers[3].p + 20, headers[3].n - 20);
             (void)wawo_os_send(fd, "\5hello", 6);
             (void)wawo_os_shutdown_write(fd);

@@ -243,6 +243,21 @@ void kit_write_pattern(int fd, uint64_t offset, size_t len)
     }
 }
 
+size_t kit_write_full(int fd)
+{
+    uint8_t block[4096];
+    size_t total = 0;
+    ptrdiff_t n;
+
+    do {
+        kit_fill(block, sizeof block, total);
+        n = wawo_os_send(fd, block, sizeof block);
+        total += n > 0 ? (size_t)n : 0;
+    } while (n > 0);
+    ASSERT_TRUE(n == WAWO_AGAIN || n == WAWO_ENOBUFS);
+    return total;
+}
+
 void kit_read_pattern(int fd, uint64_t offset, size_t len)
 {
     uint8_t block[16384];
@@ -295,6 +310,19 @@ void kit_close_all(const int *fds, int n)
 
     for (i = 0; i < n; i++)
         kit_close(fds[i]);
+}
+
+bool kit_has_ipv6(void)
+{
+    struct wawo_addr a;
+    int fd = wawo_os_socket(WAWO_AF_INET6), err;
+
+    if (fd < 0)
+        return false;
+    ASSERT_EQ(wawo_addr_parse(&a, "::1", 0), 0);
+    err = wawo_os_bind(fd, &a);
+    kit_close(fd);
+    return err == 0;
 }
 
 uint16_t kit_dead_port(void)

@@ -57,6 +57,8 @@ int kit_read_end(int fd, uint64_t *bytes);
 /* The next bytes of the pattern. */
 void kit_write_pattern(int fd, uint64_t offset, size_t len);
 void kit_read_pattern(int fd, uint64_t offset, size_t len);
+/* The pattern from its start, into a socket that does not block, until the kernel takes no more; how much that was. */
+size_t kit_write_full(int fd);
 void kit_shutdown(int fd);
 /* A file without a name that holds the pattern from `offset` on; open for reading and writing. */
 int kit_file(uint64_t offset, size_t len);
@@ -64,6 +66,8 @@ int kit_file(uint64_t offset, size_t len);
 void kit_reset(int fd);
 void kit_close(int fd);
 void kit_close_all(const int *fds, int n);
+/* Whether ::1 is there. */
+bool kit_has_ipv6(void);
 /* A port on 127.0.0.1 where nobody listens. */
 uint16_t kit_dead_port(void);
 enum { KIT_FILL = 8 };

@@ -64,6 +64,24 @@ void rig_attach(struct rig *r, struct wawo_sock *s, int fd)
     ASSERT_EQ(s->fd, fd);
 }
 
+int rig_pair(struct rig *r, struct wawo_sock *s)
+{
+    int fds[2];
+
+    kit_pair(fds);
+    rig_attach(r, s, fds[0]);
+    return fds[1];
+}
+
+int rig_pair_unix(struct rig *r, struct wawo_sock *s)
+{
+    int fds[2];
+
+    kit_pair_unix(fds);
+    rig_attach(r, s, fds[0]);
+    return fds[1];
+}
+
 void rig_detach(struct rig *r, struct wawo_sock *s, bool reset)
 {
     r->ops->detach(r->backend, s, reset);

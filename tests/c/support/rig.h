@@ -29,6 +29,9 @@ void rig_close(struct rig *r);
 
 /* A sock with an id, attached to `fd`. */
 void rig_attach(struct rig *r, struct wawo_sock *s, int fd);
+/* The same with a new connection; its other end, of the kit. */
+int rig_pair(struct rig *r, struct wawo_sock *s);
+int rig_pair_unix(struct rig *r, struct wawo_sock *s);
 /* Detaches, waits for DETACHED, checks that it is the last event of the sock, frees its id. */
 void rig_detach(struct rig *r, struct wawo_sock *s, bool reset);
 /* The same for what was asked for already. */

@@ -361,6 +361,14 @@ struct wawo_share *party_connect(struct party *p, uint16_t port)
     return share;
 }
 
+struct wawo_endpoint_stats party_stats(const struct party *p)
+{
+    struct wawo_endpoint_stats st;
+
+    wawo_endpoint_stats(p->endpoint, &st);
+    return st;
+}
+
 void party_lock(struct party *p)
 {
     wawo_mutex_lock(&p->stage->lock);
@@ -427,6 +435,29 @@ void hook_echo(struct party *p, const struct wawo_event *e, struct actor *a)
     (void)a;
     if (e->kind == WAWO_ON_RECEIVE)
         ASSERT_EQ(wawo_share_send(e->share, e->ptr, e->len), 1);
+}
+
+void hook_keep(struct party *p, const struct wawo_event *e, struct actor *a)
+{
+    struct keeper *k = p->arg;
+
+    (void)a;
+    if (e->kind != WAWO_ON_RECEIVE)
+        return;
+    party_lock(p);
+    if (k->count < sizeof k->held / sizeof *k->held) {
+        wawo_chunk_hold(e->chunk); /* not exported: on the pool's account */
+        k->held[k->count++] = e->chunk;
+    }
+    party_unlock(p);
+}
+
+void keeper_drop(struct keeper *k, struct party *p)
+{
+    party_lock(p);
+    while (k->count > 0)
+        wawo_chunk_drop(k->held[--k->count]);
+    party_unlock(p);
 }
 
 void share_send_pattern(struct wawo_share *s, uint64_t offset, size_t len, size_t piece)

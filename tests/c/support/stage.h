@@ -93,8 +93,19 @@ struct wawo_share *party_last(struct party *p);
 void party_lock(struct party *p);
 void party_unlock(struct party *p);
 
+struct wawo_endpoint_stats party_stats(const struct party *p);
+
 /* Hooks. */
 void hook_echo(struct party *p, const struct wawo_event *e, struct actor *a);
+/* Keeps the chunk of each message, as views do, in the struct keeper that is the party's arg, while there is room. */
+void hook_keep(struct party *p, const struct wawo_event *e, struct actor *a);
+
+struct keeper {
+    struct wawo_chunk *held[256];
+    unsigned count; /* under the stage's lock, as they are */
+};
+
+void keeper_drop(struct keeper *k, struct party *p);
 
 /* Sends the pattern from another thread, waiting while the connection is full. */
 void share_send_pattern(struct wawo_share *s, uint64_t offset, size_t len, size_t piece);
