@@ -54,13 +54,17 @@ for _ in range(4):
     with socket.create_connection(server.address) as peer:
         peer.sendall(b"x")
         peer.recv(1)
-for task in os.listdir("/proc/self/task"):
-    with open(f"/proc/self/task/{task}/comm") as file:
-        name = file.read().strip()
-    with open(f"/proc/self/task/{task}/status") as file:
-        blocked = next(line for line in file if line.startswith("SigBlk")).split()[1]
-    if name.startswith("wawo-io"):
-        print(name[:7], int(blocked, 16) >> signal.SIGUSR1 - 1 & 1, int(blocked, 16) >> signal.SIGINT - 1 & 1)
+def loops():
+    for task in os.listdir("/proc/self/task"):
+        with contextlib.suppress(OSError), open(f"/proc/self/task/{task}/status") as file:
+            words = dict(line.split(":", 1) for line in file)
+            if words["Name"].strip().startswith("wawo-io"):
+                blocked = int(words["SigBlk"], 16)
+                yield blocked >> signal.SIGUSR1 - 1 & 1, blocked >> signal.SIGINT - 1 & 1
+deadline = time.monotonic() + 15
+while len(found := list(loops())) < 2 and time.monotonic() < deadline:
+    pass  # a thread of the kernel's that ends meanwhile may make the list miss one
+print(found)
 for _ in range(20):
     os.kill(os.getpid(), signal.SIGUSR1)
     deadline = time.monotonic() + 15
@@ -70,7 +74,7 @@ while not seen and time.monotonic() < deadline:
 print(set(seen))
 server.stop()
 """
-    assert run(backend, program) == ["wawo-io 1 1", "wawo-io 1 1", "{True}"]
+    assert run(backend, program) == ["[(1, 1), (1, 1)]", "{True}"]
 
 
 @NEEDS_PROC

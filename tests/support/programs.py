@@ -5,7 +5,7 @@ from __future__ import annotations
 from peers import run_program
 
 START = """
-import os, signal, socket, sys, threading, time, warnings
+import contextlib, os, signal, socket, sys, threading, time, warnings
 import wawo
 class Echo(wawo.Listener):
     def OnReceive(self, conn, data):
