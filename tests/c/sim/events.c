@@ -2,6 +2,7 @@
 #include "program.h"
 
 #include "io/threads.h"
+#include "net/endpoint.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -173,6 +174,18 @@ static void finish(struct actor *a, const struct wawo_event *e)
         wawo_event_closed(e);
 }
 
+/* Nothing waits to be sent any more: all that counted against max_pending_total was given back. */
+static void check_total(const struct wawo_endpoint *e)
+{
+    int64_t total = e->pending;
+    unsigned i;
+
+    for (i = 0; i < e->branch_count; i++)
+        total += e->branches[i].unsettled;
+    if (total != 0)
+        SIM_FAIL("%lld bytes are pending, and there is no connection", (long long)total);
+}
+
 static void handle(struct party *p, const struct wawo_event *e)
 {
     struct actor *a;
@@ -180,6 +193,7 @@ static void handle(struct party *p, const struct wawo_event *e)
     if (e->kind == WAWO_ON_SHUTDOWN) {
         SIM_CHECK(p->stopping && !p->over);
         p->over = true;
+        check_total(p->endpoint);
         return;
     }
     SIM_CHECK(!p->over);

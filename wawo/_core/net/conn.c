@@ -783,6 +783,8 @@ void wawo_conn_done(struct wawo_conn *c, struct wawo_done *d)
     case WAWO_DONE_SENT:
         if (c->state < WAWO_CONN_DETACHING)
             output_taken(c, d);
+        else if (!c->secure) /* with TLS what left the ring is pending until drop_output() */
+            wawo_branch_account(c->branch, -(int64_t)d->freed);
         break;
     case WAWO_DONE_BACK:
         output_back(c, d);
