@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import socket
 import struct
 import subprocess
@@ -12,6 +13,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
+
+import ipv6
 
 import wawo
 
@@ -236,16 +239,16 @@ def eventually(true: Callable[[], object]) -> None:
 
 
 def free_port() -> int:
-    """A port that is free on all addresses: one that is free on 127.0.0.1 alone may be taken on others."""
-    with contextlib.ExitStack() as stack:
-        try:
-            sock = stack.enter_context(socket.socket(socket.AF_INET6))
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-            sock.bind(("::", 0))
-        except OSError:  # no IPv6 here
-            sock = stack.enter_context(socket.socket())
-            sock.bind(("", 0))
-        return int(sock.getsockname()[1])
+    """A port that is free on all addresses: one that is free on 127.0.0.1 alone may be taken on others. None of those
+    that a system hands out by itself: a program beside this one would soon get it."""
+    six = ipv6.is_here()
+    while True:
+        port = random.SystemRandom().randrange(15_000, 32_000)
+        with socket.socket(socket.AF_INET6 if six else socket.AF_INET) as sock, contextlib.suppress(OSError):
+            if six:
+                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+            sock.bind(("::" if six else "", port))
+            return port
 
 
 def open_files(path: os.PathLike[str]) -> int:
