@@ -37,6 +37,21 @@ static void set_blocking(int fd)
     os_set_deadline(fd, kit_deadline_s());
 }
 
+/* Binds to a port that no system hands out by itself: it shall be free at another address, too. */
+static int bind_to_any(int fd, const char *host)
+{
+    uint64_t chance = (uint64_t)wawo_os_now_ns();
+    struct wawo_addr a;
+    int tries = 0, err;
+
+    do {
+        chance = chance * UINT64_C(6364136223846793005) + 1442695040888963407;
+        ASSERT_EQ(wawo_addr_parse(&a, host, (uint16_t)(10000 + (chance >> 33) % 5000)), 0);
+        err = wawo_os_bind(fd, &a);
+    } while (err != 0 && ++tries < 100);
+    return err;
+}
+
 int kit_listen_at(const char *host, uint16_t *port, int backlog)
 {
     struct wawo_addr a;
@@ -47,7 +62,7 @@ int kit_listen_at(const char *host, uint16_t *port, int backlog)
     ASSERT_GE(fd, 0);
     /* Else a machine full of TIME_WAIT has no port left. */
     os_reuse_port(fd);
-    ASSERT_EQ(wawo_os_bind(fd, &a), 0);
+    ASSERT_EQ(*port == 0 ? bind_to_any(fd, host) : wawo_os_bind(fd, &a), 0);
     os_listen(fd, backlog);
     ASSERT_EQ(wawo_os_local_addr(fd, &a), 0);
     *port = a.port;
