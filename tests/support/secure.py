@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import select
 import socket
 import ssl
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import certificates
+import pytest
 from peers import DEADLINE_S, dial, serving
 
 import wawo
@@ -198,3 +201,23 @@ class Frozen:
         with contextlib.suppress(ssl.SSLWantReadError):
             self.object.unwrap()
         return self.going.read()
+
+
+needs_openssl = pytest.mark.skipif(
+    sys.platform == "win32", reason="ctypes does not find what a library was linked with"
+)
+"""For a test that uses call_openssl()."""
+
+
+def call_openssl(peer: Frozen, name: str, *types: Any) -> Callable[..., int]:
+    """A function of OpenSSL that the ssl module does not offer, bound to this peer."""
+    import _ssl
+
+    try:
+        function = getattr(ctypes.PyDLL(_ssl.__file__), name)
+    except (AttributeError, OSError) as error:
+        pytest.skip(f"OpenSSL cannot be asked for it: {error}")
+    inner = peer.object._sslobj  # type: ignore[attr-defined]
+    session = ctypes.c_void_p.from_address(id(inner) + object.__basicsize__ + ctypes.sizeof(ctypes.c_void_p))
+    function.argtypes = (ctypes.c_void_p, *types)
+    return lambda *given: int(function(session, *given))

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import socket
 import ssl
 from pathlib import Path
 from typing import Any
 
 import certificates
 import pytest
-from peers import Log, echo, eventually, read, run_program
+from peers import Log, dial, echo, eventually, read, run_program
 from secure import (
+    Frozen,
     agency,
+    call_openssl,
     client_context,
     door,
     finish,
+    needs_openssl,
     pin,
     secured,
     server_context,
@@ -250,12 +255,34 @@ def test_the_message_callback(backend: str, version: str) -> None:
     assert set(seen) == {(side, ssl.SSLObject, way) for side in ("server", "client") for way in ("read", "write")}
 
 
-def test_renegotiation_is_refused(backend: str) -> None:
-    """The switch that forbids it is set in the context; TLS 1.3 has none."""
-    context, mine = server_context(), client_context()
-    with secured(Log(), backend, context), wawo.TcpAgent(Log(), backend=backend, tls=mine):
-        assert context.options & ssl.OP_NO_RENEGOTIATION
-        assert mine.options & ssl.OP_NO_RENEGOTIATION
+@needs_openssl
+@pytest.mark.parametrize("role", ["server", "client"])
+def test_renegotiation_is_refused(backend: str, role: str) -> None:
+    """Whoever asks is told so (RFC 5246 7.2.2), and what was agreed goes on; TLS 1.3 has none."""
+    log = Log(OnReceive=echo)
+    with contextlib.ExitStack() as stack:
+        if role == "server":
+            server = stack.enter_context(secured(log, backend))
+            peer = Frozen(pin(client_context(), "TLSv1.2"))
+            sock = stack.enter_context(dial(server))
+        else:
+            listening = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+            agent = stack.enter_context(wawo.TcpAgent(log, backend=backend, tls=client_context()))
+            agent.start()
+            agent.connect("localhost", listening.getsockname()[1])
+            context = pin(server_context(), "TLSv1.2")
+            context.options &= ~ssl.OP_NO_RENEGOTIATION
+            peer = Frozen(context, server_side=True, server_hostname=None)
+            sock = stack.enter_context(listening.accept()[0])
+        peer.shake(sock)
+        log.until_count("OnHandShake")
+        assert call_openssl(peer, "SSL_renegotiate")() == 1
+        sock.sendall(peer.step())
+        peer.coming.write(sock.recv(1 << 16))
+        with pytest.raises(ssl.SSLError, match="NO_RENEGOTIATION"):
+            peer.object.read(1)
+        assert log.count("OnHandShake") == 1
+        assert log.count("OnClose") == 0
 
 
 def test_another_certificate_for_new_connections(backend: str) -> None:

@@ -5,11 +5,9 @@ from __future__ import annotations
 import ctypes
 import errno
 import socket
-import sys
 
-import pytest
 from peers import Log, dial, eventually
-from secure import Frozen, pin, secured, server_context
+from secure import Frozen, call_openssl, needs_openssl, pin, secured, server_context
 
 import wawo
 
@@ -18,19 +16,10 @@ REQUESTED = 1  # SSL_KEY_UPDATE_REQUESTED
 
 def key_updates(peer: Frozen, count: int) -> bytes:
     """So many messages that each want one back."""
-    import _ssl
-
-    try:
-        library = ctypes.PyDLL(_ssl.__file__)
-        update = library.SSL_key_update
-    except (AttributeError, OSError) as error:
-        pytest.skip(f"OpenSSL cannot be asked for it: {error}")
-    inner = peer.object._sslobj  # type: ignore[attr-defined]
-    session = ctypes.c_void_p.from_address(id(inner) + object.__basicsize__ + ctypes.sizeof(ctypes.c_void_p))
-    update.argtypes = (ctypes.c_void_p, ctypes.c_int)
+    update = call_openssl(peer, "SSL_key_update", ctypes.c_int)
     made = bytearray()
     for _ in range(count):
-        assert update(session, REQUESTED) == 1
+        assert update(REQUESTED) == 1
         peer.object.do_handshake()
         made += peer.going.read()
     return bytes(made)
@@ -42,7 +31,7 @@ def small_buffer(server: wawo.TcpServer, fd: int) -> None:
     sock.detach()
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="ctypes does not find what a library was linked with")
+@needs_openssl
 def test_key_updates_that_nobody_wants_the_answers_of(backend: str) -> None:
     log = Log()
     log.OnPrepareListen = small_buffer  # type: ignore[method-assign]
@@ -50,7 +39,7 @@ def test_key_updates_that_nobody_wants_the_answers_of(backend: str) -> None:
     with secured(log, backend, context, close_timeout=0.2) as server, dial(server, receive_buffer=4096) as sock:
         peer = Frozen()
         peer.shake(sock)
-        flood = memoryview(key_updates(peer, 14_000))
+        flood = memoryview(key_updates(peer, 25_000))
         log.until_count("OnHandShake")
         sock.setblocking(False)
         left = [flood]
