@@ -20,15 +20,15 @@ def test_long_and_silent(backend: str, threads: int, inside: bool) -> None:
 
     def act(conn: wawo.Connection, data: bytes) -> None:
         if data == b"silent":
-            done.append(server.disconnect_silent(0.1))
+            done.append(server.disconnect_silent(0.3))
         elif data == b"long":
-            done.append(server.disconnect_long(0.1))
+            done.append(server.disconnect_long(0.3))
         else:
             conn.send(data)
 
     def ask(method: str) -> int:
         if not inside:
-            return server.disconnect_silent(0.1) if method == "silent" else server.disconnect_long(0.1)
+            return server.disconnect_silent(0.3) if method == "silent" else server.disconnect_long(0.3)
         with dial(server) as asker:
             asker.sendall(method.encode())
             eventually(lambda: len(done) > asked[0])
@@ -40,7 +40,7 @@ def test_long_and_silent(backend: str, threads: int, inside: bool) -> None:
     with serving(log, backend, io_threads=threads) as server, contextlib.ExitStack() as stack:
         peers = [stack.enter_context(dial(server)) for _ in range(10)]
         log.until_count("OnAccept", 10)
-        eventually(lambda: all(conn.connect_period > 0.1 for conn in server.connections()))
+        eventually(lambda: all(conn.connect_period > 0.3 for conn in server.connections()))
         for peer in peers[:4]:
             peer.sendall(b"x")
             assert read(peer, 1) == b"x"

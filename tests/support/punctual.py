@@ -14,23 +14,26 @@ TRIES = 5
 
 
 class Metronome(threading.Thread):
-    """Ticks beside a test, and knows the longest time by which a tick came late."""
+    """Ticks beside a test, and knows by how much its ticks came late: at most, and all of them together."""
 
     def __init__(self) -> None:
         super().__init__(name="metronome", daemon=True)
-        self.late = 0.0
+        self.late = self.total = 0.0
         self._end = threading.Event()
 
     def run(self) -> None:
         due = time.monotonic()
         while not self._end.wait(max(0.0, due - time.monotonic())):
-            self.late = max(self.late, time.monotonic() - due)
+            late = time.monotonic() - due
+            self.late = max(self.late, late)
+            self.total += late
             due = time.monotonic() + TICK_S
 
     def end(self) -> float:
+        """By how much they came late together: what a test has to wait for is a chain of several threads."""
         self._end.set()
         self.join()
-        return self.late
+        return self.total
 
 
 @contextlib.contextmanager
@@ -46,7 +49,7 @@ def lateness() -> Iterator[Callable[[], float]]:
 
 def punctual(test: Callable[..., None]) -> Callable[..., None]:
     """Decorates a test that compares times: it is run again, ``TRIES`` times in all, when it failed while the machine
-    (or the interpreter) kept a thread waiting for longer than ``LATE_S``."""
+    (or the interpreter) kept a thread waiting for longer than ``LATE_S``, at once or in pieces."""
 
     @functools.wraps(test)
     def tried(*arguments: object, **named: object) -> None:
