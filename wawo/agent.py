@@ -62,11 +62,15 @@ class TcpAgent(Hub):
         asked for (SNI); None: for ``host``. ``session`` is ``Connection.session`` of an earlier connection to the same
         server with the same context, to be resumed.
 
-        Raises TypeError or ValueError for a wrong argument and StateError when the agent is not started.
+        Raises TypeError or ValueError for a wrong argument, StateError when the agent is not started, and OSError with
+        ENOBUFS at max_connections.
         """
         name, number, local = check_target(host, port, local_address)
         if timeout is not None:
             timeout = check_seconds("timeout", timeout, 86_400, zero=False)
         endpoint = self._started("connect")
         wish = wish_of(self._tls, name, server_hostname, session)
-        return endpoint.connect(name, number, extra, timeout, local, wish)
+        try:
+            return endpoint.connect(name, number, extra, timeout, local, wish)
+        except OSError as error:
+            raise self._refusal(error, "connect") from None

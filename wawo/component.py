@@ -288,12 +288,8 @@ class Hub(Component):
             return endpoint.adopt(found, extra, wish)
         except BaseException as error:
             undo()
-            number = error.errno if isinstance(error, OSError) else None
-            if number == errno.ENOTCONN:  # a stop was faster
-                self._started("adopt")
-            if number == errno.ENOBUFS:
-                text = f"there are {self._options.max_connections:,} connections, which is max_connections"
-                raise OSError(errno.ENOBUFS, text) from None
+            if isinstance(error, OSError):
+                raise self._refusal(error, "adopt") from None
             raise
 
     def _started(self, action: str) -> Endpoint:
@@ -301,6 +297,15 @@ class Hub(Component):
         if endpoint is None or self.state is not ServiceState.STARTED:
             raise StateError(f"this {type(self).__name__} is {self.state.name.lower()}: call start() before {action}()")
         return endpoint
+
+    def _refusal(self, error: OSError, action: str) -> Exception:
+        """What it means that the engine took no new connection."""
+        if error.errno == errno.ENOTCONN:  # a stop was faster; a start may have followed it
+            return StateError(f"this {type(self).__name__} was stopped meanwhile: call start() before {action}()")
+        if error.errno == errno.ENOBUFS:
+            text = f"there are {self._options.max_connections:,} connections, which is max_connections"
+            return OSError(errno.ENOBUFS, text)
+        return error
 
     def send(self, id: int, data: Buffer | Any) -> bool:
         """``Connection.send`` by id: True if accepted, False if there is no such connection or it is closing.
