@@ -108,6 +108,18 @@ def test_a_bad_frame(backend: str) -> None:
     assert log.closes() == [(wawo.Operation.RECEIVE, errno.EBADMSG)]
 
 
+def test_a_bad_frame_behind_a_close(backend: str) -> None:
+    """What is behind the message at which the listener closed is nobody's business."""
+    log = Log(OnReceive=lambda conn, data: conn.close())
+    with secured(log, backend, framing=wawo.LengthPrefixed(max_size=100)) as server, shake(server) as peer:
+        peer.sendall(b"\0\0\0\1x" + b"\xff" * 8)
+        assert read(peer, 1) == b""
+        peer.close()
+        log.until_count("OnClose")
+    assert log.messages() == [b"x"]
+    assert log.closes() == [CLEAN]
+
+
 def test_views(backend: str) -> None:
     kept: list[memoryview] = []
     log = Log(OnReceive=lambda conn, data: kept.append(data))

@@ -52,7 +52,10 @@ class SecurePeer(Peer):
             return False
         moved = self._shake() if not self._stands else False
         if self._stands and self.out:
-            self._object.write(bytes(self.out))
+            try:
+                self._object.write(bytes(self.out))
+            except OSError:  # after an end that was not announced it seals no more
+                self.broken = True
             self.out.clear()
         if self.finishing and self._stands and not self._said:
             self._said = True

@@ -564,8 +564,8 @@ static void flush_sealed(struct wawo_conn *c, wawo_give give)
     size_t total = 0;
     ptrdiff_t n;
 
-    if (wawo_unlikely(c->broken != 0) && c->state == WAWO_CONN_FLUSHING)
-        note_reason(c, wawo_tls_operation(c), c->broken);
+    if (wawo_unlikely(c->broken != 0) && c->state == WAWO_CONN_FLUSHING && wawo_tls_stuck(c))
+        note_reason(c, wawo_tls_operation(c), -wawo_tls_of(c)->error);
     for (;;) {
         wawo_tls_seal(c);
         if (c->state >= WAWO_CONN_DETACHING)

@@ -364,6 +364,13 @@ int wawo_tls_finish(struct wawo_conn *c)
     return wawo_tls_fail(c, WAWO_TLS_CUT, WAWO_EPROTO);
 }
 
+bool wawo_tls_stuck(struct wawo_conn *c)
+{
+    const struct wawo_tls *t = wawo_tls_of(c);
+
+    return t->fault != WAWO_TLS_FINE && t->plain.head != NULL;
+}
+
 enum wawo_operation wawo_tls_operation(const struct wawo_conn *c)
 {
     const struct wawo_tls *t = wawo_tls_of(c);

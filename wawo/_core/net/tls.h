@@ -87,6 +87,8 @@ bool wawo_tls_may_shake(struct wawo_conn *c);
 int wawo_tls_fail(struct wawo_conn *c, enum wawo_tls_fault fault, int code);
 /* What is wrong at the end of the stream: 0 or a negative code. */
 int wawo_tls_finish(struct wawo_conn *c);
+/* Its session failed before what was accepted could be sealed. */
+bool wawo_tls_stuck(struct wawo_conn *c);
 /* What its failure is reported as. */
 enum wawo_operation wawo_tls_operation(const struct wawo_conn *c);
 /* Writes close_notify, and all that the session wrote before; false: the kernel has no room for it now. */
