@@ -289,6 +289,28 @@ TEST(a_fin_behind_what_did_not_go)
     rig_close(r);
 }
 
+/* Nobody is told of it after the end, for he did not ask before. */
+TEST(detached_with_what_finds_no_room)
+{
+    struct rig *r = open_rig(MIB);
+    struct wawo_sock s;
+    size_t total;
+    int reset, fd;
+
+    for (reset = 0; reset < 2; reset++) {
+        fd = rig_pair_unix(r, &s);
+        rig_turn(r, 0);
+        total = kit_write_full(s.fd);
+        rig_queue(r, &s, total, 100);
+        ASSERT_EQ(r->ops->send_soon(r->backend, &s), 100);
+        rig_detach(r, &s, reset != 0); /* looks for an error */
+        kit_read_pattern(fd, 0, total);
+        ASSERT_EQ(kit_read_end(fd, NULL), 0);
+        kit_close(fd);
+    }
+    rig_close(r);
+}
+
 /* Where the kernel takes no requests now, nobody may believe that what was sent soon has gone: he would close. */
 TEST(not_known_whether_it_went)
 {
@@ -319,6 +341,31 @@ TEST(not_known_whether_it_went)
         rig_detach(r, &s, false);
         kit_close(fd);
     }
+    rig_close(r);
+}
+
+/* The same where a loan of no bytes is all that is left: it is no reason to believe that. */
+TEST(not_known_behind_a_loan_of_no_bytes)
+{
+    struct rig *r = open_rig(MIB);
+    struct wawo_sock s;
+    int enter_fd, lent, fd = rig_pair_unix(r, &s);
+
+    rig_turn(r, 0);
+    rig_queue(r, &s, 0, 100);
+    ASSERT_EQ(r->ops->send_soon(r->backend, &s), 100);
+    ASSERT_EQ(wawo_ring_append(&s.out, &r->heap, (const void *)"", 0, NULL, &lent), 0);
+    enter_fd = r->backend->ring.enter_fd;
+    r->backend->ring.enter_fd = -1;
+    ASSERT_EQ(r->ops->send(r->backend, &s), WAWO_AGAIN);
+    ASSERT_TRUE(s.out.head == NULL);
+    ASSERT_TRUE(wawo_heap_next_loan(&r->heap) == &lent);
+    r->backend->ring.enter_fd = enter_fd;
+    ASSERT_EQ(rig_next(r, &s, WAWO_DONE_SENT).len, 0u);
+    kit_read_pattern(fd, 0, 100);
+    rig_quiet(r, &s);
+    rig_detach(r, &s, false);
+    kit_close(fd);
     rig_close(r);
 }
 

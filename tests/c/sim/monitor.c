@@ -75,7 +75,7 @@ static int wait(struct wawo_backend *b, struct wawo_done *done, int max, int64_t
             SIM_FAIL("an event of kind %d for id %llx, which is not attached", done[i].kind,
                      (unsigned long long)done[i].id);
         if (done[i].kind == WAWO_DONE_DETACHED) {
-            SIM_CHECK(x->state == SEEN_DETACHING);
+            SIM_CHECK(x->state == SEEN_DETACHING && done[i].error == 0);
             x->state = SEEN_DETACHED;
         }
     }

@@ -105,8 +105,9 @@ void rig_detached(struct rig *r, struct wawo_sock *s)
                 continue;
             }
             ASSERT_FALSE(gone); /* DETACHED is the last one, and comes once */
-            if (d->kind == WAWO_DONE_DETACHED)
-                gone = true;
+            gone = d->kind == WAWO_DONE_DETACHED;
+            if (gone)
+                ASSERT_EQ(d->error, 0); /* it has no reason of its own */
             else if (d->kind == WAWO_DONE_RECV && d->len > 0)
                 wawo_chunk_drop(d->chunk);
             else if (d->kind == WAWO_DONE_ACCEPTED && d->error == 0)

@@ -15,7 +15,8 @@
  *   that neither send nor wait blocks. One that ends too early is WAWO_EIO. While it is read for a sock, that sock may be
  *   detached as always; the file is closed when nobody reads it any more.
  * - detach ends every order, closes the descriptor and is answered by WAWO_DONE_DETACHED, once, last, when nothing of
- *   the sock is in flight: only then may its memory go. It cancels a connect under way too.
+ *   the sock is in flight: only then may its memory go. It cancels a connect under way too. What send_soon took and the
+ *   kernel then does not is lost, and nobody is told: whoever must know asks `send` first.
  * - release is detach without the close, for an idle sock: at once, the descriptor goes to the caller, who may attach it
  *   again to this same backend.
  *
@@ -32,7 +33,7 @@ enum wawo_done_kind {
     WAWO_DONE_BACK,      /* of what send_soon took, len bytes did not go and are in front of `out` again; or error */
     WAWO_DONE_ACCEPTED,  /* fd, peer; or error, and accepting has stopped */
     WAWO_DONE_CONNECTED, /* error 0 or why not */
-    WAWO_DONE_DETACHED   /* or error: of what send_soon took, not all went */
+    WAWO_DONE_DETACHED
 };
 
 struct wawo_done {

@@ -314,8 +314,7 @@ static int end_gone(struct wawo_sock *s, struct wawo_done *d)
     if (s->flags & URING_RESET)
         wawo_os_close_hard(fd);
     wawo_os_close(fd);
-    *d = (struct wawo_done){
-        .id = s->id, .kind = WAWO_DONE_DETACHED, .error = s->flags & URING_ANSWERED ? -(int)s->aux : 0};
+    *d = (struct wawo_done){.id = s->id, .kind = WAWO_DONE_DETACHED};
     return 1;
 }
 

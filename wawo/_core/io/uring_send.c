@@ -61,10 +61,6 @@ static void settle_one(struct wawo_backend *b, const struct wawo_uring_send *i)
         return;
     }
     wawo_slice_done(i->slice, b->writer.heap);
-    if (wawo_unlikely(i->res != 0 && !(s->flags & URING_RESET))) { /* with the last word on it */
-        s->flags |= URING_ANSWERED;
-        s->aux = (unsigned)(i->res < 0 ? -i->res : EPIPE) & 0xffu;
-    }
     if (wawo_unlikely(s->flags & URING_GONE))
         wawo_backend_mark(b, s);
     else if (wawo_unlikely(s->orders & URING_ORDER_MORE))
@@ -127,8 +123,10 @@ ptrdiff_t wawo_uring_send(struct wawo_backend *b, struct wawo_sock *s)
         wawo_uring_send_hurry(b);
     if (wawo_unlikely(s->flags & URING_SENDING)) {
         s->orders |= URING_ORDER_MORE;
-        if (s->out.head == NULL)
+        if (s->out.bytes == 0) {
+            wawo_ring_consume(&s->out, b->writer.heap, 0); /* loans of no bytes: they need not wait */
             return WAWO_AGAIN;
+        }
     }
     if ((s->orders & (URING_ORDER_SEND | URING_ORDER_MORE)) || s->reading)
         return 0; /* the kernel is full, or the disk busy */

@@ -515,6 +515,8 @@ static ptrdiff_t write_sealed(struct wawo_conn *c, wawo_give give)
 
     if (n == 0 && c->sock.out.head != NULL)
         n = give(wawo_net_of(c)->loop->backend, &c->sock);
+    if (wawo_unlikely(n == WAWO_AGAIN)) /* of what is under way in the clear: what is sealed goes behind it */
+        n = 0;
     if (wawo_unlikely(n < 0)) {
         send_failed(c, before - c->sock.out.bytes, (int)-n);
         return n;
@@ -790,8 +792,6 @@ void wawo_conn_done(struct wawo_conn *c, struct wawo_done *d)
         output_back(c, d);
         break;
     case WAWO_DONE_DETACHED:
-        if (wawo_unlikely(d->error != 0) && c->share->error == 0)
-            wawo_store_relaxed(&c->share->error, -d->error);
         gone(c);
         break;
     default:
