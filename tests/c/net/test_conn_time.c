@@ -3,6 +3,7 @@
 
 #include "base/atomic.h"
 #include "base/err.h"
+#include "io/threads.h"
 
 #include <errno.h>
 
@@ -71,6 +72,70 @@ TEST_EACH_BACKEND(a_silent_one_ends, backend)
     fd = kit_connect(server.port);
     expect_idle_end(&server, since, IDLE);
     ASSERT_EQ(kit_read_end(fd, NULL), 0); /* nothing was lost: an ordinary end for the peer */
+    kit_close(fd);
+    party_close(&s, &server);
+}
+
+/* A backend that has taken what it was given, and does not know yet whether it goes. */
+static struct {
+    const struct wawo_backend_ops *real;
+    struct wawo_backend_ops ops;
+    struct wawo_loop *loop;
+    size_t taken;
+    bool reset;
+} unsure;
+
+static ptrdiff_t unsure_send_soon(struct wawo_backend *b, struct wawo_sock *s)
+{
+    size_t n = s->out.bytes;
+
+    (void)b;
+    unsure.taken += n;
+    wawo_ring_clear(&s->out, &unsure.loop->heap);
+    return (ptrdiff_t)n;
+}
+
+static ptrdiff_t unsure_send(struct wawo_backend *b, struct wawo_sock *s)
+{
+    return s->out.bytes == 0 ? WAWO_AGAIN : unsure_send_soon(b, s);
+}
+
+static void unsure_detach(struct wawo_backend *b, struct wawo_sock *s, bool reset)
+{
+    unsure.reset = reset;
+    unsure.loop->ops = unsure.real;
+    unsure.real->detach(b, s, reset);
+}
+
+static void hook_unsure(struct party *p, const struct wawo_event *e, struct actor *a)
+{
+    (void)p, (void)a;
+    if (e->kind != WAWO_ON_ACCEPT)
+        return;
+    unsure.real = unsure.loop->ops;
+    unsure.ops = *unsure.real;
+    unsure.ops.send = unsure_send;
+    unsure.ops.send_soon = unsure_send_soon;
+    unsure.ops.detach = unsure_detach;
+    unsure.loop->ops = &unsure.ops;
+    ASSERT_EQ(wawo_share_send(e->share, "an answer", 9), 1);
+}
+
+/* What is not known to have gone may be lost, so its end is a reset. */
+TEST_EACH_BACKEND(a_silent_one_whose_answer_is_under_way, backend)
+{
+    struct stage s;
+    struct party server;
+    int64_t since = wawo_os_now_ns();
+    int fd;
+
+    open_with(&s, &server, backend, hook_unsure);
+    unsure.loop = &s.threads->loops[0];
+    party_start(&server);
+    fd = kit_connect(server.port);
+    expect_idle_end(&server, since, IDLE);
+    ASSERT_EQ(unsure.taken, 9u);
+    ASSERT_TRUE(unsure.reset);
     kit_close(fd);
     party_close(&s, &server);
 }

@@ -55,18 +55,28 @@ static int64_t silent_at(struct wawo_conn *c)
     return at;
 }
 
-/* Without waiting for the peer's FIN: it had its time. What the kernel has still goes out; output that it did not take
- * is lost, so that end is a reset. */
+/* After a flush: whether nothing is left, nor under way in the backend. */
+static bool all_went(struct wawo_conn *c)
+{
+    struct wawo_loop *loop = wawo_net_of(c)->loop;
+
+    if (c->state != WAWO_CONN_OPEN || c->secure || wawo_conn_pending(c) > 0)
+        return wawo_conn_pending(c) == 0;
+    return loop->ops->send(loop->backend, &c->sock) == 0 && wawo_conn_pending(c) == 0;
+}
+
+/* Without waiting for the peer's FIN: it had its time. What the kernel has still goes out; output that it did not take,
+ * or is not known to have taken, is lost, so that end is a reset. */
 static void end_silent(struct wawo_conn *c)
 {
     wawo_bump(&c->branch->stats.idle_closed, 1);
     wawo_store_relaxed(&c->share->silent, 1);
     wawo_share_advance(c->share, WAWO_SHARE_CLOSING); /* nothing more is accepted that could not go out */
     wawo_conn_flush(c);
-    if (wawo_conn_pending(c) > 0)
-        wawo_conn_abort(c, WAWO_OP_CLOSE, ETIMEDOUT);
-    else
+    if (all_went(c))
         wawo_conn_end(c, WAWO_OP_CLOSE, ETIMEDOUT);
+    else
+        wawo_conn_abort(c, WAWO_OP_CLOSE, ETIMEDOUT);
 }
 
 void wawo_conn_silence_due(struct wawo_conn *c)
