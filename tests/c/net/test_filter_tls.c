@@ -213,6 +213,40 @@ TEST_EACH_BACKEND(tls_garbage_later, backend)
     ends_with(backend, "HD\0\1xZ", 6, WAWO_OP_RECEIVE, EPROTO, true);
 }
 
+static void hook_answer_and_pause(struct party *p, const struct wawo_event *e, struct actor *a)
+{
+    (void)p, (void)a;
+    if (e->kind != WAWO_ON_RECEIVE)
+        return;
+    ASSERT_EQ(wawo_share_send(e->share, "an answer", 9), 1);
+    ASSERT_TRUE(wawo_share_pause(e->share, true));
+}
+
+/* The session broke behind that message, so the answer is never sealed: also a close that comes later says so. */
+TEST_EACH_BACKEND(tls_closed_when_an_answer_was_lost, backend)
+{
+    struct stage s;
+    struct party server;
+    struct wawo_share *share;
+    char answer[2];
+    int fd;
+
+    open_server(&s, &server, backend, hook_answer_and_pause);
+    party_start(&server);
+    fd = kit_connect(server.port);
+    kit_write(fd, "HD\0\1xZ", 6);
+    ASSERT_EQ(kit_read(fd, answer, 2), 2u);
+    ASSERT_EQ(answer[1], 'A');
+    share = party_last(&server);
+    (void)wawo_share_close(share);
+    wawo_share_drop(share);
+    kit_close(fd);
+    party_wait(&server, WAWO_ON_CLOSE, 1);
+    ASSERT_EQ(server.operation, WAWO_OP_CLOSE);
+    ASSERT_EQ(server.error, EPROTO);
+    party_close(&s, &server);
+}
+
 TEST_EACH_BACKEND(tls_handshake_too_slow, backend)
 {
     ends_with(backend, "", 0, WAWO_OP_ACCEPT, ETIMEDOUT, false);

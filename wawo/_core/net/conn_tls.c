@@ -368,7 +368,7 @@ bool wawo_tls_stuck(struct wawo_conn *c)
 {
     const struct wawo_tls *t = wawo_tls_of(c);
 
-    return t->fault != WAWO_TLS_FINE && t->plain.head != NULL;
+    return t->fault != WAWO_TLS_FINE && (t->lost || t->plain.head != NULL);
 }
 
 enum wawo_operation wawo_tls_operation(const struct wawo_conn *c)

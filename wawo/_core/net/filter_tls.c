@@ -291,8 +291,10 @@ void wawo_tls_seal(struct wawo_conn *c)
     bool inside;
 
     if (wawo_unlikely(!t->ready || t->fault != WAWO_TLS_FINE || t->parted || t->session == NULL)) {
-        if (t->fault != WAWO_TLS_FINE || (c->state != WAWO_CONN_OPEN && !wawo_conn_shakes_on(c)))
+        if (t->fault != WAWO_TLS_FINE || (c->state != WAWO_CONN_OPEN && !wawo_conn_shakes_on(c))) {
+            t->lost = t->lost || t->plain.head != NULL;
             wawo_tls_drop_plain(c);
+        }
         return;
     }
     if (t->plain.head == NULL)

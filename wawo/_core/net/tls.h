@@ -56,6 +56,7 @@ struct wawo_tls {
     bool reading : 1; /* a file is being read from its disk */
     bool last : 1; /* the record that is being sealed is the last for now */
     bool used : 1; /* since the last look at who is busy */
+    bool lost : 1; /* something that was accepted is never sealed */
 };
 
 /* ---- the filter: filter_tls.c ---- */
