@@ -3,6 +3,7 @@
 
 #include "io/threads.h"
 #include "net/endpoint.h"
+#include "net/share.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -116,6 +117,7 @@ static void start(struct actor *a)
     a->party->here++;
     SIM_CHECK(a->party->here <= a->party->options.max_connections);
     app.seen[SEEN_CONNECTION]++;
+    a->ended = a->ended || a->party->disconnected_ns >= a->share->connected_ns; /* it may be over before it is shown */
     actor_bind(a);
     if (sim_chance(20)) {
         wawo_share_refuse(a->share, a->party->role == WAWO_SERVER ? WAWO_OP_ACCEPT : WAWO_OP_CONNECT, ECANCELED);

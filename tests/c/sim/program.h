@@ -53,6 +53,7 @@ struct party {
     unsigned here; /* connections that were shown and not closed */
     bool evicts; /* a broadcast may have ended slow ones */
     bool listens, stopping, over; /* over: SHUTDOWN was told */
+    int64_t disconnected_ns; /* when it was last told to end those that are silent, or there for long; 0: never */
 };
 
 /* A connection as the application sees it; kept until the run is checked. */
@@ -137,6 +138,7 @@ struct wire {
     uint8_t *bytes;
     size_t len, room;
     bool goodbye; /* they end with one */
+    bool alert; /* or with that, behind which nothing goes */
 };
 
 /* Answers ON_WRAP. */

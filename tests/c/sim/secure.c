@@ -80,7 +80,7 @@ const struct wire *secure_open(const uint8_t *bytes, size_t n, size_t clear)
     size_t at = app.tls ? wawo_min_size(clear, n) : n, len;
 
     w.len = 0;
-    w.goodbye = false;
+    w.goodbye = w.alert = false;
     put(&w, bytes, at);
     if (at < n && bytes[at] != 'H' && bytes[at] != 'h')
         return &w;
@@ -90,6 +90,7 @@ const struct wire *secure_open(const uint8_t *bytes, size_t n, size_t clear)
             continue;
         }
         w.goodbye = bytes[at] == 'C';
+        w.alert = bytes[at] == 'A';
         if (bytes[at] != 'D' || n - at < TOY_HEAD)
             break;
         len = (size_t)bytes[at + 1] << 8 | bytes[at + 2];
