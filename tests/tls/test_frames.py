@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import errno
+import ssl
 from collections.abc import Iterator
 
 import pytest
 from framings import CASES, Case
-from peers import Log, echo, eventually, pattern, read
-from secure import agency, finish, secured, shake
+from peers import Log, dial, echo, eventually, pattern, read, read_all
+from secure import Frozen, agency, client_context, finish, pin, secured, shake
 
 import wawo
 
@@ -99,3 +100,25 @@ def test_a_bad_frame_behind_a_close(backend: str) -> None:
         log.until_count("OnClose")
     assert log.messages() == [b"x"]
     assert log.closes() == [CLEAN]
+
+
+def test_a_bad_record_behind_what_was_answered(backend: str, version: str) -> None:
+    """The answer can be sealed no more: a close that comes later says so."""
+
+    def answer(conn: wawo.Connection, data: bytes) -> None:
+        assert conn.send(b"an answer")
+        conn.pause()
+
+    log = Log(OnReceive=answer)
+    with secured(log, backend) as server, dial(server) as sock:
+        peer = Frozen(pin(client_context(), version))
+        peer.shake(sock)
+        sock.sendall(peer.seal(b"a question") + b"\x17\x03\x03\x00\x30" + bytes(48))
+        log.until_count("OnReceive")
+        eventually(lambda: log.conn().pending == 0)  # it was given up
+        log.conn().close()
+        read_all(sock)
+        sock.close()
+        log.until_count("OnClose")
+    assert log.closes() == [(wawo.Operation.CLOSE, errno.EPROTO)]
+    assert isinstance(log.conn().error, ssl.SSLError)

@@ -183,7 +183,7 @@ class Link(Sock):
 
     # ---- closing ----
 
-    def _note_reason(self, operation: int, error: int) -> None:
+    def note_reason(self, operation: int, error: int) -> None:
         share = self.share
         if error == errno.EPIPE:
             error = errno.ECONNRESET
@@ -219,7 +219,7 @@ class Link(Sock):
             operation = OP_CONNECT
             error = error or errno.ECANCELED
             self.dial.drop()
-        self._note_reason(operation, error)
+        self.note_reason(operation, error)
         self._detach(reset)
 
     def abort(self, operation: int, error: int) -> None:
@@ -239,7 +239,7 @@ class Link(Sock):
 
     def _begin_close(self, operation: int, error: int) -> None:
         self.share.advance(CLOSING)
-        self._note_reason(operation, error)
+        self.note_reason(operation, error)
         self._close_rate()
         self.inlet.drop_backlog()
         self.state = FLUSHING
@@ -345,7 +345,7 @@ class Link(Sock):
         self.share.advance(CLOSING)  # from here on nothing is added to what is pending
         if self.tls is not None:
             operation = secure.finish(self, operation)
-            self._note_reason(operation, error)
+            self.note_reason(operation, error)
         if self.eof and self.pending() == 0 and (self.tls is None or self.out.write_all()):
             self.end(operation, error)  # the common end: nothing to flush, nothing to wait for
         elif self.state < FLUSHING:

@@ -218,8 +218,13 @@ class Outlet:
     def _give_up(self) -> None:
         """What TLS cannot seal any more goes nowhere."""
         tls = self._link.tls
-        if tls is not None and tls.error is not None and self.ring.pieces:
+        if tls is None or tls.error is None:
+            return
+        if self.ring.pieces:
+            tls.lost = True
             self.drop_unsealed()
+        if tls.lost:
+            secure.tell_lost(self._link, tls)
 
     def _failed(self, error: int, freed: int) -> None:
         """With a reset: what was accepted did not all go, so the peer must not see a clean end. `freed` went before it.

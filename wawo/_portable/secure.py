@@ -14,7 +14,19 @@ from typing import TYPE_CHECKING
 from . import limits
 from .ring import Ring
 from .sock import RECV
-from .words import FLUSHING, NAMES, ON_HANDSHAKE, OP_ACCEPT, OP_CONNECT, OP_RECEIVE, OP_UNKNOWN, RUNNING, TlsWish, told
+from .words import (
+    FLUSHING,
+    NAMES,
+    ON_HANDSHAKE,
+    OP_ACCEPT,
+    OP_CLOSE,
+    OP_CONNECT,
+    OP_RECEIVE,
+    OP_UNKNOWN,
+    RUNNING,
+    TlsWish,
+    told,
+)
 
 if TYPE_CHECKING:
     from .link import Link
@@ -205,6 +217,14 @@ def finish(link: Link, operation: int) -> int:
     if (share.operation == OP_UNKNOWN or share.error == 0) and tls.number == errno.EPROTO:
         share.failure = tls.error
     return operation_of(link) if tls.shaking else operation
+
+
+def tell_lost(link: Link, tls: Tls) -> None:
+    """At a close that had no error of its own: what was accepted before did not all arrive."""
+    if link.state == FLUSHING and link.share.error == 0:
+        if tls.number == errno.EPROTO:
+            link.share.failure = tls.error
+        link.note_reason(OP_CLOSE, tls.number)
 
 
 def say_goodbye(link: Link, tls: Tls) -> None:

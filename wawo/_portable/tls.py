@@ -36,6 +36,7 @@ class Tls:
         "error",
         "goodbye",
         "held",
+        "lost",
         "queued",
         "shaking",
         "wire",
@@ -54,6 +55,7 @@ class Tls:
         self.held = 0  # bytes of plaintext that are in there
         self.shaking = True
         self.queued = False  # on the loop's list of those that wait for a step
+        self.lost = False  # something that was accepted is never sealed
         self.error: Exception | None = None  # it is broken: nothing is opened or sealed any more
         self.ended = False  # the peer has said that this was all
         self.goodbye = False  # so have we
