@@ -54,7 +54,7 @@ def main() -> int:
         OnConnect=on_connect, OnSend=on_send, OnReceive=on_receive, OnClose=on_close, OnShutdown=on_shutdown
     )
     # 2. Create component object (and binding with listener object)
-    agent = TcpPullAgent(listener)
+    agent = TcpPullAgent(listener, io_threads=1)
     # 3. Start component object
     agent.start()
     # 4. Connect to dest host
