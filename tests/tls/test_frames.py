@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import errno
 import ssl
+import threading
 from collections.abc import Iterator
 
 import pytest
 from framings import CASES, Case
-from peers import Log, dial, echo, eventually, pattern, read, read_all
+from peers import DEADLINE_S, Log, dial, echo, eventually, pattern, read, read_all
 from secure import Frozen, agency, client_context, finish, pin, secured, shake
 
 import wawo
@@ -105,16 +106,19 @@ def test_a_bad_frame_behind_a_close(backend: str) -> None:
 def test_a_bad_record_behind_what_was_answered(backend: str, version: str) -> None:
     """The answer can be sealed no more: a close that comes later says so."""
 
+    answered = threading.Event()
+
     def answer(conn: wawo.Connection, data: bytes) -> None:
         assert conn.send(b"an answer")
         conn.pause()
+        answered.set()
 
     log = Log(OnReceive=answer)
     with secured(log, backend) as server, dial(server) as sock:
         peer = Frozen(pin(client_context(), version))
         peer.shake(sock)
         sock.sendall(peer.seal(b"a question") + b"\x17\x03\x03\x00\x30" + bytes(48))
-        log.until_count("OnReceive")
+        assert answered.wait(DEADLINE_S)
         eventually(lambda: log.conn().pending == 0)  # it was given up
         log.conn().close()
         read_all(sock)
