@@ -33,6 +33,8 @@ if not BUILT_IN_PLACE:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if wine.is_here():
+        wine.ask_again()
     try:
         package = import_module("wawo")
     except ModuleNotFoundError as error:
