@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from peers import DEADLINE_S, Log, dial, echo, eventually, gone, pattern, read
+from peers import DEADLINE_S, Log, dial, echo, eventually, gone, pattern, read, read_all
 from punctual import punctual
 from secure import (
     client_context,
@@ -321,3 +321,23 @@ def test_a_pool_of_threads(backend: str, version: str) -> None:
             conn.send(pattern(50_000, conn.extra))
         seen.until(lambda: all(len(seen.received(conn)) == 50_000 for conn in conns))
         assert all(seen.received(conn) == pattern(50_000, conn.extra) for conn in conns)
+
+
+def test_close_behind_output_waits_for_the_handshake(backend: str, version: str) -> None:
+    log = Log(OnAccept=lambda conn: (conn.send(b"goodbye"), conn.close()))
+    with secured(log, backend, pin(server_context(), version), close_timeout=60) as server, shake(server) as peer:
+        assert read(peer, 100) == b"goodbye"
+        peer.close()
+        log.until_count("OnClose")
+    assert log.names()[:2] == ["OnAccept", "OnClose"]
+    assert log.closes() == [(wawo.Operation.CLOSE, 0)]
+
+
+def test_a_close_behind_output_and_no_handshake(backend: str) -> None:
+    log = Log(OnAccept=lambda conn: (conn.send(b"goodbye"), conn.close()))
+    with secured(log, backend, close_timeout=60) as server, dial(server) as sock:
+        sock.sendall(b"no handshake at all")
+        read_all(sock)
+        sock.close()
+        log.until_count("OnClose")
+    assert log.closes() == [(wawo.Operation.CLOSE, errno.EPROTO)]

@@ -292,16 +292,6 @@ def test_ending_in_the_handshake(backend: str) -> None:
         assert log.closes() == [(wawo.Operation.CLOSE, 0)]
 
 
-def test_close_behind_output_waits_for_the_handshake(backend: str, version: str) -> None:
-    log = Log(OnAccept=lambda conn: (conn.send(b"goodbye"), conn.close()))
-    with secured(log, backend, pin(server_context(), version)) as server, shake(server) as peer:
-        assert read(peer, 100) == b"goodbye"
-        peer.close()
-        log.until_count("OnClose")
-    assert log.names()[:2] == ["OnAccept", "OnClose"]
-    assert log.closes() == [(wawo.Operation.CLOSE, 0)]
-
-
 def test_a_refusal_in_on_hand_shake(backend: str) -> None:
     log = Log(OnHandShake=lambda conn: wawo.HandleResult.ERROR)
     with secured(log, backend) as server, shake(server) as peer:

@@ -132,8 +132,11 @@ def step(link: Link) -> None:
         _done(link, tls)
     elif tls.error is None and not link.eof:
         link.order(RECV, 0)
-    if tls.error is not None and link.state == FLUSHING:
-        link.finish_input()
+    if link.state == FLUSHING:
+        if tls.error is not None:
+            link.finish_input()
+        if not link.eof:
+            link.order(RECV, 0)  # from here on for the peer's FIN
     link.loop.touch(link)
 
 
