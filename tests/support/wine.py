@@ -43,7 +43,7 @@ def ask_again() -> None:
             except OSError as error:
                 if getattr(error, "winerror", 0) != ERROR_INTERNAL_ERROR:
                     raise
-            time.sleep(0.5)
+            time.sleep(0.5)  # time is what passes
         return create(*given)
 
     windows.CreateProcess = patient
