@@ -190,6 +190,7 @@ def test_hot_restart(backend: str, tmp_path: Path) -> None:
                 return
             with counting:
                 served[0] += 1
+            enough.wait(0.001)  # without a GIL four of them leave no core to a process that starts
 
     options = "options = {'io_threads': 2}"
     with socket.socket(socket.AF_UNIX) as control, contextlib.ExitStack() as stack:
