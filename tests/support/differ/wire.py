@@ -8,6 +8,7 @@ import fcntl
 import socket
 import struct
 import threading
+from collections.abc import Callable
 
 from proxy_headers import DESTINATION, DESTINATION6, HEADERS, V1, Address, addresses, v2
 
@@ -58,13 +59,22 @@ class Barrier:
 
     def __init__(self, pool: wawo.IoPool) -> None:
         self._back = threading.Semaphore(0)
+        self._work: Callable[[], object] | None = None
         self._server = wawo.TcpServer(wawo.Listener(OnReceive=self._came), io=pool)
         self._server.start(HOME, 0)
         self._peer = socket.create_connection(self._server.address, DEADLINE_S)
         self.cross()
 
     def _came(self, conn: wawo.Connection, data: bytes) -> None:
+        work, self._work = self._work, None
+        if work is not None:
+            work()
         self._back.release()
+
+    def on_loop(self, work: Callable[[], object]) -> None:
+        """Have it done on the loop's thread, and wait for that."""
+        self._work = work
+        self.cross()
 
     def cross(self) -> None:
         for _ in range(2):

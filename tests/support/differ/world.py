@@ -11,7 +11,6 @@ from __future__ import annotations
 import os
 import socket
 import termios
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -308,15 +307,14 @@ class World(Told):
         self._step_stop()
 
     def _step_drain(self) -> None:
-        """A stop that lets them finish; then they do."""
-        stopper = threading.Thread(target=self.component.stop, kwargs={"drain": DEADLINE_S})
-        stopper.start()
+        """A stop that lets them finish; then they do. Asked for on the loop: when that call is over it has begun, which
+        nobody knows of a thread that waits for its end."""
+        self.barrier.on_loop(lambda: self.component.stop(drain=DEADLINE_S))
         self.settle()
         for peer in self.peers:
             peer.reads = True
         self.settle()
-        self._everybody_leaves(lambda: not stopper.is_alive())
-        stopper.join(DEADLINE_S)
+        self._everybody_leaves(lambda: self.component.state is wawo.ServiceState.STOPPED)
 
     def _disconnect_each(self) -> None:
         """Also those that get a place by it."""
