@@ -110,9 +110,9 @@ class Loop:
                 return False
             self._inbox.extend(calls)
             if self._sleeping:
+                self._wake()  # first: a signal's handler may end this call here
                 self._sleeping = False
                 self.stats["wakes"] += 1
-                self._wake()
         return True
 
     def stop(self) -> None:
