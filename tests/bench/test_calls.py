@@ -42,7 +42,7 @@ def test_calls_are_counted_while_a_process_runs() -> None:
                 assert len(child.stdout.read(10)) == 10
         if calls.count is None:
             pytest.skip("nobody may trace here")
-        assert 10 <= calls.count <= 30
+        assert 8 <= calls.count <= 30  # strace may miss how the first begins, and how the last ends
     finally:
         child.kill()
         child.communicate()

@@ -337,7 +337,7 @@ def test_one_byte_changed_anywhere(backend: str, seed: int) -> None:
     """Handshake or data: an end with an error, or none of that byte's doing, and never a wrong message."""
     rng = random.Random(seed)
     log = Log(OnReceive=echo)
-    with secured(log, backend, handshake_timeout=1.0) as server:
+    with secured(log, backend) as server:
         for number in range(1, 13):
             with dial(server) as sock:
                 peer = Frozen()
@@ -356,7 +356,7 @@ def test_one_byte_changed_anywhere(backend: str, seed: int) -> None:
                     gone(sock)
             log.until_count("OnClose", number)
     assert set(log.messages()) <= {b"hello"}
-    assert all(error in (errno.EPROTO, errno.ETIMEDOUT, errno.ECONNRESET) for _, error in log.closes())
+    assert all(error in (errno.EPROTO, errno.ECONNRESET) for _, error in log.closes())
 
 
 def test_key_updates(backend: str) -> None:
@@ -386,7 +386,7 @@ def test_key_updates(backend: str) -> None:
             assert child.stderr is not None
             child.stdout.close()
             child.stderr.close()
-    assert log.closes() in ([CLEAN], [BROKEN])
+    assert log.closes() in ([CLEAN], [BROKEN], [(wawo.Operation.CLOSE, errno.ECONNRESET)])  # an echo after 0.5 s
 
 
 def test_the_error_of_the_context_reaches_the_program(backend: str) -> None:

@@ -334,7 +334,7 @@ class World(Told):
 
         def gone() -> bool:
             for conn in self._in_turn(list(self.conns.values())):
-                conn.resume()
+                self.barrier.on_loop(conn.resume)  # not in the middle of a callback that pauses it
             return all_gone()
 
         self.until(gone)
