@@ -65,6 +65,7 @@ enum {
     X(int, SSL_read, (struct ssl_st *, void *to, int room))                                                            \
     X(int, SSL_write, (struct ssl_st *, const void *data, int len))                                                    \
     X(int, SSL_shutdown, (struct ssl_st *))                                                                            \
+    X(const char *, SSL_rstate_string, (const struct ssl_st *))                                                        \
     X(int, SSL_pending, (const struct ssl_st *))                                                                       \
     X(int, SSL_get_error, (const struct ssl_st *, int result))                                                         \
     X(long, SSL_get_verify_result, (const struct ssl_st *))                                                            \
@@ -222,10 +223,12 @@ static int openssl_shutdown(void *session)
     return WAWO_EPROTO;
 }
 
+/* Between the head of a record ("RH") and its body the buffers stay: OpenSSL before 3.0.14, 3.1.6, 3.2.2 and 3.3.1 frees
+ * them and goes on reading there (CVE-2024-4741). It frees them itself behind that record. */
 static void openssl_keep(void *session, bool keeps)
 {
     (void)lib.SSL_ctrl(session, keeps ? CTRL_CLEAR_MODE : CTRL_MODE, RELEASE_BUFFERS, NULL);
-    if (!keeps)
+    if (!keeps && strcmp(lib.SSL_rstate_string(session), "RH") == 0)
         (void)lib.SSL_free_buffers(session);
 }
 
