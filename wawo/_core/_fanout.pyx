@@ -6,6 +6,7 @@ from cpython.mem cimport PyMem_Free, PyMem_Realloc
 
 from ._connection cimport Connection, refuse
 from ._endpoint cimport Endpoint
+from ._tls cimport tls_may_call_python
 from .c cimport *
 
 cdef enum:
@@ -62,7 +63,10 @@ cdef Py_ssize_t cast(Endpoint endpoint, const void *data, size_t size, Ids ids, 
     cdef ptrdiff_t accepted
     if ids is not None:
         items, count = ids.items if ids.count > 0 else &nobody, ids.count
-    if count > (MANY if wawo_engine_current(endpoint.threads.threads) else FEW) or size > LARGE:
+    cdef bint inside = wawo_engine_current(endpoint.threads.threads)
+    if inside and tls_may_call_python():  # in this very call: it takes the callback's GIL for granted
+        accepted = wawo_endpoint_broadcast(e, data, size, items, count, evict)
+    elif count > (MANY if inside else FEW) or size > LARGE:
         with nogil:
             accepted = wawo_endpoint_broadcast(e, data, size, items, count, evict)
     else:

@@ -22,6 +22,7 @@ cdef void tls_setup(object protocol_error, object info) noexcept
 cdef Tls tls_new(tuple wish)
 cdef int tls_secure(Tls t, wawo_share *s, bint start) except? 1
 cdef bint tls_calls_python(Tls t) noexcept
+cdef bint tls_may_call_python() noexcept
 cdef void tls_ended(Tls t, wawo_share *s, int error) noexcept
 cdef object tls_leftover()
 cdef int tls_shaken(Tls t) except -1

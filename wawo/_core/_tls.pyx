@@ -17,12 +17,15 @@ from .c cimport *
 import errno
 import os
 import re
+import threading
 
 cdef object ssl = None            # the module, once it was asked for
 cdef object PLAIN_OBJECT = None   # ssl.SSLObject
 cdef object INNER = None          # _ssl._SSLSocket
 cdef object WANT_READ = None      # ssl.SSLWantReadError
 cdef tuple ENGINE = ()            # (name, why, version)
+cdef object CHOOSING = threading.Lock()
+cdef bint MEMORY_USED = False     # a session over MemoryBIOs was made
 cdef tuple BIOS = ()              # that a native session is made with, and never uses
 cdef object MESSAGES = None       # SSLContext._msg_callback, without the property that ssl.py lays over it
 cdef object OPTIONS = None        # SSLContext.options as a plain int: to make a flag of it takes as long as a session
@@ -127,7 +130,9 @@ def tls_engine():
     """
     global ENGINE
     if not ENGINE:
-        ENGINE = choose()
+        with CHOOSING:  # without a GIL two loops may come here at once
+            if not ENGINE:
+                ENGINE = choose()
     return ENGINE
 
 
@@ -170,6 +175,7 @@ cdef bint is_plain(object context):
 
 cdef int tls_secure(Tls t, wawo_share *s, bint start) except? 1:
     """Makes the session and gives it to the connection; what wawo_share_secure or, with `start`, _start_tls says."""
+    global MEMORY_USED
     cdef const wawo_tls_ops *ops = &MEMORY
     cdef void *session = <void *>t
     native = tls_engine()[0] == "openssl"
@@ -182,12 +188,18 @@ cdef int tls_secure(Tls t, wawo_share *s, bint start) except? 1:
         t.made = context.wrap_bio(BIOS[0], BIOS[1], server_side, host, latest)
         ops, session = &wawo_tls_openssl, ssl_of(t.made)
     else:
+        MEMORY_USED = True
         t.incoming, t.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         t.made = context.wrap_bio(t.incoming, t.outgoing, server_side, host, latest)
     rc = wawo_share_start_tls(s, ops, session, how) if start else wawo_share_secure(s, ops, session, how)
     if rc != 0:
         t.made = t.incoming = t.outgoing = None
     return rc
+
+
+cdef bint tls_may_call_python() noexcept:
+    """Whether there has been a session whose writing calls Python: so may that to anybody."""
+    return MEMORY_USED
 
 
 cdef bint tls_calls_python(Tls t) noexcept:
