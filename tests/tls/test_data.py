@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import ssl
+import sys
 import threading
 import time
 from pathlib import Path
@@ -14,7 +15,9 @@ import pytest
 from peers import DEADLINE_S, Log, dial, echo, eventually, gone, pattern, read, read_all
 from punctual import punctual
 from secure import (
+    agency,
     client_context,
+    door,
     exchange,
     finish,
     pin,
@@ -23,6 +26,7 @@ from secure import (
     secured,
     server_context,
     shake,
+    welcome,
     wrap,
 )
 
@@ -44,6 +48,49 @@ def test_views(backend: str) -> None:
     assert b"".join(kept) == data
     kept.clear()
     log.calls.clear()
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_broadcast_in_a_callback(backend: str, own: bool) -> None:
+    """Much of it, to who is behind: what was queued for them is sealed in the middle of the call."""
+
+    class Own(ssl.SSLObject):
+        pass
+
+    def answer(conn: wawo.Connection, data: bytes) -> None:
+        conn.send(bytes(2_000_000))
+        server.broadcast(bytes(100_000))
+
+    context = server_context()
+    if own:
+        context.sslobject_class = Own
+    log = Log(OnReceive=answer)
+    with secured(log, backend, context) as server, shake(server) as peer:
+        peer.sendall(b"?")
+        assert read(peer, 2_100_000) == bytes(2_100_000)
+        finish(peer)
+
+
+def test_sent_and_closed_before_the_session_is_made(backend: str) -> None:
+    """By another thread, between the moment it is connected and the turn of the loop at the GIL."""
+    ready = threading.Event()
+    interval = sys.getswitchinterval()
+    log = Log()
+    with door() as listening, agency(log, backend) as agent:
+        conn = agent.connect(*listening.getsockname())
+        sys.setswitchinterval(0.1)
+        try:
+            while not conn.connected:
+                ready.is_set()
+            assert conn.send(b"accepted")
+            conn.close()
+        finally:
+            sys.setswitchinterval(interval)
+        with welcome(listening) as peer:
+            assert read(peer, 8) == b"accepted"
+            finish(peer)
+        log.until_count("OnClose")
+    assert log.closes() == [CLEAN]
 
 
 @pytest.mark.parametrize("own", [False, True])
