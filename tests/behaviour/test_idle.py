@@ -105,9 +105,10 @@ def test_a_slow_reader_is_not_idle_until_it_stops(backend: str) -> None:
     with serving(log, backend, idle_timeout=3 * IDLE_S) as server, dial(server, receive_buffer=256 * 1024) as peer:
         conn = log.conn()
         conn.send(data)
-        until, pause = time.monotonic() + 12 * IDLE_S, threading.Event()
-        while time.monotonic() < until and conn.pending > 4 * MIB:
-            read(peer, 32 * 1024)
+        begin, done, pause = time.monotonic(), 0, threading.Event()
+        while done < 14 * MIB:  # and takes the more the later it gets its turn
+            due = int(14 * MIB * (time.monotonic() - begin) / (12 * IDLE_S)) - done
+            done += len(read(peer, max(due, 1)))
             pause.wait(0.002)
         assert conn.connected
         log.until_count("OnClose")
