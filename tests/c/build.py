@@ -84,7 +84,7 @@ MODES: dict[str, tuple[list[str], dict[str, str]]] = {
     "release": (["-O2", "-DNDEBUG"], {}),
     "debug": (["-O0", "-DWAWO_DEBUG"], {}),
     "asan": ASAN,
-    "sim": ([*ASAN[0], *LOOKALIKE[:2]], ASAN[1]),
+    "sim": ([*ASAN[0], *LOOKALIKE[:2], "-DWAWO_URING_FRESH=4"], ASAN[1]),  # limits that its few connections meet
     "tsan": TSAN,
     "kqueue": ([*ASAN[0], *LOOKALIKE], ASAN[1]),
     "kqueue-tsan": ([*TSAN[0], *LOOKALIKE], TSAN[1]),

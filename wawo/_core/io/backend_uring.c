@@ -364,6 +364,50 @@ static int apply_changes(struct wawo_backend *b, struct wawo_done *done, int max
     return n;
 }
 
+/* ---- ends that were not told ---- */
+
+/* Looks at those that have received: who has met its end may not have been told. */
+static void look_again(struct wawo_backend *b, int64_t now)
+{
+    unsigned i, n = 0;
+    struct wawo_sock *s;
+    int got;
+
+    b->looked_ns = now;
+    for (i = 0; i < b->fresh_count; i++) {
+        s = wawo_table_find(b->table, b->fresh[i]);
+        if (s == NULL || !(s->flags & URING_FRESH))
+            continue;
+        s->flags &= URING_FLAGS ^ URING_FRESH;
+        if ((s->orders & URING_ORDER_RECV) && (s->armed & ~s->want & ARM_RECV)) {
+            b->fresh[n] = s->id;
+            b->looked[n++] = (struct pollfd){.fd = s->fd, .events = POLLRDHUP};
+        }
+    }
+    b->fresh_count = 0;
+    got = n > 0 ? poll(b->looked, n, 0) : 0;
+    if (got == 0)
+        return;
+    for (i = 0; i < n; i++) {
+        if (got > 0 && b->looked[i].revents == 0)
+            continue; /* without an answer, each of them may have */
+        s = wawo_table_find(b->table, b->fresh[i]);
+        s->flags |= URING_ENDED;
+        wawo_backend_mark(b, s);
+    }
+}
+
+/* It has received: an end that came with that is not always told. */
+static void note_fresh(struct wawo_backend *b, struct wawo_sock *s)
+{
+    if (s->flags & URING_FRESH)
+        return;
+    if (wawo_unlikely(b->fresh_count == WAWO_URING_FRESH))
+        look_again(b, wawo_os_now_coarse_ns());
+    s->flags |= URING_FRESH;
+    b->fresh[b->fresh_count++] = s->id;
+}
+
 /* ---- answers ---- */
 
 /* An answer without bytes, after which nothing is armed. 1 if it made an event. */
@@ -412,10 +456,8 @@ static int recv_answer(struct wawo_backend *b, const struct uring_cqe *c, struct
         return recv_ended(b, s, c->res, d);
     if (wawo_unlikely(!(s->armed & ARM_RECV)) && (s->orders & URING_ORDER_RECV))
         wawo_backend_mark(b, s);
-    if (!(s->flags & URING_FRESH) && b->fresh_count < WAWO_URING_FRESH && !(c->flags & URING_CQE_SOCK_NONEMPTY)) {
-        s->flags |= URING_FRESH;
-        b->fresh[b->fresh_count++] = s->id;
-    }
+    if (!(c->flags & URING_CQE_SOCK_NONEMPTY))
+        note_fresh(b, s);
     d->id = s->id;
     d->kind = WAWO_DONE_RECV;
     d->error = 0;
@@ -498,37 +540,6 @@ static void watch_wakes(struct wawo_backend *b)
     e->op_flags = POLLIN;
     e->user_data = wawo_uring_tag(0, URING_OF_WAKE);
     b->watching = true;
-}
-
-/* Looks at those that have received: who has met its end may not have been told. */
-static void look_again(struct wawo_backend *b, int64_t now)
-{
-    unsigned i, n = 0;
-    struct wawo_sock *s;
-    int got;
-
-    b->looked_ns = now;
-    for (i = 0; i < b->fresh_count; i++) {
-        s = wawo_table_find(b->table, b->fresh[i]);
-        if (s == NULL || !(s->flags & URING_FRESH))
-            continue;
-        s->flags &= URING_FLAGS ^ URING_FRESH;
-        if ((s->orders & URING_ORDER_RECV) && (s->armed & ~s->want & ARM_RECV)) {
-            b->fresh[n] = s->id;
-            b->looked[n++] = (struct pollfd){.fd = s->fd, .events = POLLRDHUP};
-        }
-    }
-    b->fresh_count = 0;
-    got = n > 0 ? poll(b->looked, n, 0) : 0;
-    if (got == 0)
-        return;
-    for (i = 0; i < n; i++) {
-        if (got > 0 && b->looked[i].revents == 0)
-            continue; /* without an answer, each of them may have */
-        s = wawo_table_find(b->table, b->fresh[i]);
-        s->flags |= URING_ENDED;
-        wawo_backend_mark(b, s);
-    }
 }
 
 /* How many answers are worth a wait: to fall asleep and be woken costs the loop more than a small message does. So where

@@ -41,7 +41,9 @@ static inline uint64_t wawo_uring_tag(uint64_t id, unsigned of)
 }
 
 enum { WAWO_URING_SENDS = 256 }; /* slices under way and those that did not go and were not told of, at most */
-enum { WAWO_URING_FRESH = 1024 }; /* socks that are looked at once more, at most */
+#ifndef WAWO_URING_FRESH
+#define WAWO_URING_FRESH 1024 /* socks that are looked at once more, at most */
+#endif
 
 struct wawo_uring_send {
     struct wawo_sock *sock; /* attached as long as it is here */
