@@ -154,7 +154,7 @@ def finish(sock: ssl.SSLSocket) -> None:
 
 
 class Frozen:
-    """A TLS client in memory: what it would send is taken piece by piece."""
+    """A TLS client in memory (or a server: given as for wrap_bio), whose bytes are taken and given piece by piece."""
 
     def __init__(self, context: ssl.SSLContext | None = None, **given: Any) -> None:
         given.setdefault("server_hostname", "localhost")
@@ -196,6 +196,15 @@ class Frozen:
             while piece := self.object.read(1 << 16):
                 got += piece
         return bytes(got)
+
+    def read_some(self, sock: socket.socket) -> bytes:
+        """The plaintext of one record or more."""
+        while True:
+            data = sock.recv(1 << 16)
+            assert data, "the peer ended"
+            self.coming.write(data)
+            with contextlib.suppress(ssl.SSLWantReadError):
+                return self.object.read(1 << 16)
 
     def goodbye(self) -> bytes:
         with contextlib.suppress(ssl.SSLWantReadError):

@@ -9,8 +9,8 @@ import sys
 from typing import Any
 
 import pytest
-from peers import Log, dial, gone, read
-from secure import Frozen, finish, secured, server_context, shake
+from peers import DEADLINE_S, Log, dial, gone, read
+from secure import Frozen, agency, door, finish, secured, server_context, shake
 
 import wawo
 
@@ -109,3 +109,27 @@ def test_what_an_sni_callback_raises_is_told_and_refuses(backend: str, monkeypat
     assert isinstance(error, ssl.SSLError)
     assert error.reason == "CALLBACK_FAILED"
     assert told == [ZeroDivisionError]
+
+
+class Unwilling(ssl.SSLContext):
+    """Makes no session."""
+
+    def wrap_bio(self, *_: Any, **__: Any) -> Any:
+        raise ValueError("not today")
+
+
+@pytest.mark.parametrize("closing", [False, True])
+def test_a_session_that_cannot_be_made_keeps_nobody_waiting(backend: str, closing: bool) -> None:
+    """Though something was sent."""
+    log = Log(OnConnect=lambda conn: (conn.send(b"never"), conn.close() if closing else None))
+    context = Unwilling(ssl.PROTOCOL_TLS_CLIENT)
+    with door() as sock, agency(log, backend, context, close_timeout=2 * DEADLINE_S) as agent:
+        conn = agent.connect(*sock.getsockname(), server_hostname="localhost")
+        gone(sock.accept()[0])
+        log.until_count("OnClose")
+        assert agent.stats()["handshakes_failed"] == 1
+    assert log.closes()[0] in [
+        (wawo.Operation.CONNECT, errno.EPROTO),
+        *[(wawo.Operation.CLOSE, errno.EPROTO)] * closing,
+    ]
+    assert isinstance(conn.error, ValueError)

@@ -222,8 +222,8 @@ cdef void deliver_wrap(Endpoint ep, const wawo_event *e) noexcept:
         rc = tls_secure(conn.secret, e.share, False)
     except BaseException as error:
         conn.secret.error = error
-    if rc != 0:
-        wawo_share_refuse(e.share, operation_of(ep, WAWO_ON_HANDSHAKE), -rc)
+    if rc != 0 and rc != WAWO_ECLOSED:
+        wawo_share_leave_bare(e.share, rc)
 
 
 cdef void deliver_handshake(Endpoint ep, const wawo_event *e) noexcept:

@@ -341,7 +341,9 @@ cdef ptrdiff_t memory_write(void *session, const void *data, size_t len) noexcep
         return n if rc == 0 else rc
     except BaseException as error:
         rc = <int>failed(t, error)
-        return rc if rc != 0 and rc != WAWO_ECLOSED else WAWO_EPROTO
+        if rc == 0:
+            return WAWO_AGAIN
+        return rc if rc != WAWO_ECLOSED else WAWO_EPROTO
 
 
 cdef int memory_shutdown(void *session) noexcept:

@@ -13,6 +13,7 @@ cdef extern from "<base/err.h>" nogil:
         WAWO_ECANCELED
         WAWO_ENOTSUP
         WAWO_ECLOSED
+        WAWO_AGAIN
     const char *wawo_err_text(int code)
 
 cdef extern from "<wawo.h>" nogil:
@@ -221,6 +222,7 @@ cdef extern from "<wawo.h>" nogil:
     int wawo_share_fetch(wawo_share *s, void *out, size_t n, bint consume)
     bint wawo_share_here(const wawo_share *s)
     void wawo_share_refuse(wawo_share *s, wawo_operation operation, int error)
+    void wawo_share_leave_bare(wawo_share *s, int error)
     size_t wawo_share_pending(const wawo_share *s)
     int64_t wawo_share_connect_ns(const wawo_share *s)
     int64_t wawo_share_silence_ns(const wawo_share *s)

@@ -349,7 +349,8 @@ struct wawo_tls_ops {
     ptrdiff_t (*read)(void *session, void *to, size_t room);
     /* Not 0: it has input that it took from the pipe and not given out yet. Not inside, even if it `enters`. */
     int (*pending)(void *session);
-    ptrdiff_t (*write)(void *session, const void *data, size_t len); /* how much it took: at least a byte */
+    /* How much it took: at least a byte. WAWO_AGAIN: a message of its own has come in part, which it must read first. */
+    ptrdiff_t (*write)(void *session, const void *data, size_t len);
     int (*shutdown)(void *session); /* writes close_notify */
     /* It is used often from now on, so it keeps its buffers between calls, or not any more: it gives them back after each,
      * as it does from `attach` on. NULL: it has none. */
@@ -367,6 +368,8 @@ enum {
 /* Answers ON_WRAP, in deliver: the connection's session, borrowed until its ON_CLOSE; `how` is a set of the above. 0;
  * WAWO_ECLOSED: the connection is closing, or wanted none; WAWO_ENOMEM. */
 int wawo_share_secure(struct wawo_share *s, const struct wawo_tls_ops *ops, void *session, unsigned how);
+/* Answers ON_WRAP, in deliver: there is no session, so the connection ends, whatever it was to send. */
+void wawo_share_leave_bare(struct wawo_share *s, int error);
 /* Begins TLS on a connection without it, in deliver of one of its events: what was sent before goes out as it is. 0;
  * WAWO_ECLOSED: not on its loop, or closing; WAWO_EINVAL: it has TLS; WAWO_ENOMEM. */
 int wawo_share_start_tls(struct wawo_share *s, const struct wawo_tls_ops *ops, void *session, unsigned how);

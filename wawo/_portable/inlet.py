@@ -71,7 +71,7 @@ class Inlet:
     def pause(self, reason: int) -> None:
         """Add a reason not to receive."""
         link = self._link
-        if self.pauses == 0 and link.state == RUNNING and not secure.shaking(link):
+        if self.pauses == 0 and link.state == RUNNING and not secure.reads_first(link):
             link.order(0, RECV)
         self.pauses |= reason
         if reason == PAUSE_WATER:

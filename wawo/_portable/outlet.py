@@ -50,9 +50,9 @@ class Outlet:
         return bool(self.ring.pieces) or (tls is not None and tls.waits)
 
     def stuck(self) -> bool:
-        """Whether that waits for the kernel; output waits for its handshake too."""
+        """Whether that waits for the kernel; output waits for its session too."""
         tls = self._link.tls
-        return self.waits() and (tls is None or tls.waits or not tls.shaking)
+        return self.waits() and (tls is None or tls.waits or not (tls.shaking or tls.midway))
 
     def pending(self) -> int:
         return self.unsent + self._link.share.posted
@@ -143,7 +143,11 @@ class Outlet:
         sock, tls = self._link.sock, self._link.tls
         assert sock is not None
         if tls is not None:
-            return self._write_sealed(tls, sock)
+            before = tls.midway
+            total = self._write_sealed(tls, sock)
+            if tls.midway != before:
+                secure.receive(self._link, tls)
+            return total
         total = self._write_ring(self.ring, sock)
         self._link.branch.stats["bytes_out"] += total
         return total

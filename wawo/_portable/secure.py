@@ -70,6 +70,7 @@ def _begin(link: Link, wish: TlsWish, before: Ring) -> None:
         tls = Tls(wish, before, loop)
     except Exception as error:
         link.share.failure = error
+        link.branch.stats["handshakes_failed"] += 1
         link.end(operation_of(link), errno.EPROTO)
         return
     link.tls = tls
@@ -106,6 +107,22 @@ def keep_session(link: Link) -> None:
 def shaking(link: Link | None) -> bool:
     """Whether its handshake is yet to be done."""
     return link is not None and link.tls is not None and link.tls.shaking
+
+
+def reads_first(link: Link) -> bool:
+    """Whether its session has to read before it can write: no pause keeps that back."""
+    return link.tls is not None and (link.tls.shaking or link.tls.midway)
+
+
+def receive(link: Link, tls: Tls) -> None:
+    """That has changed."""
+    if link.eof:
+        tls.read()  # an end in the middle is an error
+        link.loop.touch(link)
+    elif tls.midway:
+        link.order(RECV, 0)
+    elif link.inlet.pauses:
+        link.order(0, RECV)
 
 
 def operation_of(link: Link) -> int:
@@ -169,7 +186,7 @@ def received(link: Link, data: bytes) -> bytes:
             tls.feed(data)
             _wait_for_step(link, tls)
         return b""
-    if link.state != RUNNING or tls.ended or tls.error is not None:
+    if tls.ended or tls.error is not None or not (link.state == RUNNING or (link.state == FLUSHING and tls.midway)):
         return b""
     return tls.open(data)
 
@@ -184,7 +201,7 @@ def look(link: Link) -> None:
     if tls.ended or tls.error is not None:
         link.order(0, RECV)
         link.loop.touch(link)
-    elif tls.wire.pieces:
+    elif tls.wire.pieces or tls.midway:
         link.loop.touch(link)
 
 
@@ -197,7 +214,7 @@ def end_of_stream(link: Link) -> bool:
         tls.feed(b"")
         _wait_for_step(link, tls)
         return True
-    if link.state == RUNNING and not tls.ended and tls.error is None:
+    if (link.state == RUNNING or tls.midway) and not tls.ended and tls.error is None:
         tls.open(b"")  # an end that was not announced is an error
     return False
 

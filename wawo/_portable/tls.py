@@ -37,6 +37,7 @@ class Tls:
         "goodbye",
         "held",
         "lost",
+        "midway",
         "queued",
         "shaking",
         "wire",
@@ -56,6 +57,7 @@ class Tls:
         self.shaking = True
         self.queued = False  # on the loop's list of those that wait for a step
         self.lost = False  # something that was accepted is never sealed
+        self.midway = False  # it must read the rest of a message of its own before it can write
         self.error: Exception | None = None  # it is broken: nothing is opened or sealed any more
         self.ended = False  # the peer has said that this was all
         self.goodbye = False  # so have we
@@ -150,14 +152,18 @@ class Tls:
     # ---- out: what Ring.write() takes for a socket ----
 
     def send(self, data: memoryview, flags: int, /) -> int:
-        """Seal a record; how many bytes went into it, 0 when enough is sealed, or nothing can be any more."""
+        """Seal a record; how many bytes went into it, 0 when enough is sealed, or nothing can be now, or any more."""
         if self.held >= SEALED_MOST or self.error is not None:
             return 0
         try:
             n = self._call(self._object.write, data[:_RECORD])
+        except ssl.SSLWantReadError:
+            self.midway = True
+            return 0
         except Exception as error:
             self.error = error
             return 0
+        self.midway = False
         self.held += n
         self._collect()
         return n

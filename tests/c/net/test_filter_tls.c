@@ -5,9 +5,12 @@
 
 #include "fuzz/fuzz.h"
 
+#include "base/alloc.h"
 #include "base/atomic.h"
 #include "base/err.h"
 #include "io/threads.h"
+#include "net/conn.h"
+#include "net/net.h"
 
 static void init_server(struct party *server, struct stage *s, party_hook hook)
 {
@@ -340,6 +343,48 @@ TEST_EACH_POLLER(tls_closed_with_no_memory_to_receive_into, backend)
     party_close(&s, &server);
 }
 
+/* Sends before it connects, and has memory fail behind that. */
+static void send_early(struct party *p, const struct wawo_event *e, struct actor *a)
+{
+    (void)a;
+    if (e->kind != WAWO_ON_PREPARE_CONNECT)
+        return;
+    ASSERT_EQ(wawo_share_send(e->share, "early", 5), 1);
+    wawo_alloc_fail_at(*(const size_t *)p->arg);
+}
+
+TEST_EACH_BACKEND(tls_without_memory_for_what_a_connection_has, backend)
+{
+    size_t n = 0, connected = 0;
+    struct stage s;
+    struct party agent;
+    uint16_t port;
+    int fd, listener = kit_listen(&port);
+
+    stage_open(&s, backend, 1);
+    party_init(&agent, &s, WAWO_AGENT);
+    agent.options.tls = true;
+    agent.options.receive_rate = 1 << 20; /* one thing more to fail */
+    agent.mask |= 1u << WAWO_ON_PREPARE_CONNECT;
+    agent.wrap = toytls_wrap;
+    agent.hook = send_early;
+    agent.arg = &n;
+    party_start(&agent);
+    while (connected == 0) {
+        n++;
+        wawo_share_drop(party_connect(&agent, port));
+        fd = kit_accept(listener);
+        KIT_UNTIL((connected = party_count(&agent, WAWO_ON_CONNECT)) > 0 || party_count(&agent, WAWO_ON_CLOSE) == n);
+        wawo_alloc_fail_at(0);
+        kit_close(fd);
+        party_wait(&agent, WAWO_ON_CLOSE, n);
+        ASSERT_EQ(wawo_load(&agent.endpoint->pending), 0);
+    }
+    ASSERT_GE(n, 3u);
+    kit_close(listener);
+    party_close(&s, &agent);
+}
+
 static void begin_tls(struct party *p, const struct wawo_event *e, struct actor *a)
 {
     if (e->kind == WAWO_ON_RECEIVE && a->scratch[0]++ == 0) {
@@ -372,6 +417,43 @@ TEST_EACH_BACKEND(tls_begins_later, backend)
     toytls_write_pattern(fd, 0, 5000);
     toytls_read_pattern(fd, 0, 5000);
     part(&server, fd);
+    party_close(&s, &server);
+}
+
+/* As a backend that said of bytes that they had gone, and then met a full kernel. */
+static void begin_tls_with_bytes_back(struct party *p, const struct wawo_event *e, struct actor *a)
+{
+    struct wawo_conn *c;
+    bool begins = e->kind == WAWO_ON_RECEIVE && a->scratch[0] == 0;
+
+    begin_tls(p, e, a);
+    if (!begins)
+        return;
+    c = e->share->conn;
+    ASSERT_EQ(wawo_ring_copy(&c->sock.out, &wawo_net_of(c)->loop->heap, "back", 4, true), 0);
+    wawo_conn_done(c, &(struct wawo_done){.id = c->sock.id, .kind = WAWO_DONE_BACK, .len = 4});
+    ASSERT_EQ(wawo_conn_pending(c), 6u);
+}
+
+TEST_EACH_BACKEND(tls_begins_before_what_was_sent_comes_back, backend)
+{
+    struct stage s;
+    struct party server;
+    char go[6], answer;
+    int fd;
+
+    open_server(&s, &server, backend, begin_tls_with_bytes_back);
+    server.options.tls = false;
+    party_start(&server);
+    fd = kit_connect(server.port);
+    kit_write(fd, "now", 3);
+    ASSERT_EQ(kit_read(fd, go, 6), 6u);
+    kit_write(fd, "H", 1);
+    ASSERT_EQ(kit_read(fd, &answer, 1), 1u);
+    toytls_write_pattern(fd, 0, 5000);
+    toytls_read_pattern(fd, 0, 5000);
+    part(&server, fd);
+    ASSERT_EQ(wawo_load(&server.endpoint->pending), 0);
     party_close(&s, &server);
 }
 

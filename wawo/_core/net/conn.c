@@ -253,17 +253,6 @@ static void watch_progress(struct wawo_conn *c)
     watch_on(c);
 }
 
-/* From here on nobody reads what comes. */
-static void discard_input(struct wawo_conn *c)
-{
-    struct wawo_net *net = wawo_net_of(c);
-
-    wawo_conn_drop_backlog(c);
-    c->pauses = 0; /* a reset must be noticed, and unread input would turn our FIN into one */
-    if (!c->eof)
-        net->loop->ops->recv_start(net->loop->backend, &c->sock);
-}
-
 static void begin_close(struct wawo_conn *c, enum wawo_operation op, int error)
 {
     struct wawo_net *net = wawo_net_of(c);
@@ -273,8 +262,8 @@ static void begin_close(struct wawo_conn *c, enum wawo_operation op, int error)
     wawo_conn_close_rate(c);
     c->state = WAWO_CONN_FLUSHING;
     c->shut = true;
-    if (wawo_likely(!wawo_conn_shakes_on(c)))
-        discard_input(c);
+    if (wawo_likely(!wawo_conn_reads_on(c)))
+        wawo_conn_discard_input(c);
     else if (wawo_conn_receives(c))
         net->loop->ops->recv_start(net->loop->backend, &c->sock);
     watch_progress(c);
@@ -539,7 +528,7 @@ static void written_out(struct wawo_conn *c)
         return;
     if (wawo_unlikely(c->secure)) { /* close_notify goes before it */
         if (c->state == WAWO_CONN_FLUSHING)
-            discard_input(c);
+            wawo_conn_discard_input(c);
         else if (wawo_conn_shakes(c))
             return; /* our FIN would end the handshake */
         wawo_tls_part(c);
@@ -569,7 +558,7 @@ static void flush_sealed(struct wawo_conn *c, wawo_give give)
     if (wawo_unlikely(c->broken != 0) && c->state == WAWO_CONN_FLUSHING && wawo_tls_stuck(c))
         note_reason(c, wawo_tls_operation(c), -wawo_tls_of(c)->error);
     for (;;) {
-        wawo_tls_seal(c);
+        wawo_tls_proceed(c);
         if (c->state >= WAWO_CONN_DETACHING)
             return;
         if (c->sock.out.head == NULL && wawo_tls_of(c)->went == 0)
@@ -585,8 +574,10 @@ static void flush_sealed(struct wawo_conn *c, wawo_give give)
     }
     if (wawo_unlikely(c->share->parked))
         wawo_store_relaxed(&c->share->parked, 0);
-    if (wawo_likely(wawo_tls_of(c)->plain.head == NULL)) /* else it waits for the handshake, or for a disk */
+    if (wawo_likely(wawo_tls_of(c)->plain.head == NULL)) /* else it waits for its peer, or for a disk */
         written_out(c);
+    else
+        publish_queued(c, wawo_conn_out(c));
 }
 
 static void write_ring(struct wawo_conn *c, wawo_give give)
@@ -666,7 +657,8 @@ static WAWO_COLD void settle_last(struct wawo_conn *c)
     unsigned before = net->batch.count;
 
     write_ring(c, net->loop->ops->send); /* now, to know what went */
-    if (c->state != WAWO_CONN_OPEN || c->backlog != NULL || ((c->pauses & WAWO_PAUSE_USER) && !wawo_conn_shakes(c)))
+    if (c->state != WAWO_CONN_OPEN || c->backlog != NULL ||
+        ((c->pauses & WAWO_PAUSE_USER) && !wawo_conn_reads_first(c)))
         return;
     if (c->answered || c->broken != 0 || net->batch.count == before) {
         finish_input(c);
@@ -740,12 +732,14 @@ static void output_back(struct wawo_conn *c, const struct wawo_done *d)
 {
     wawo_branch_account(c->branch, (int64_t)d->len);
     wawo_bump(&c->branch->stats.bytes_out, 0 - (uint64_t)d->len);
+    if (wawo_unlikely(c->secure))
+        wawo_tls_back(c, d->len);
     if (c->state >= WAWO_CONN_DETACHING)
         return;
     if (c->state == WAWO_CONN_LINGERING)
         c->state = WAWO_CONN_FLUSHING;
-    publish_queued(c, &c->sock.out);
-    check_high_water(c, &c->sock.out);
+    publish_queued(c, wawo_conn_out(c));
+    check_high_water(c, wawo_conn_out(c));
     if (d->error != 0)
         send_failed(c, 0, -d->error);
     else

@@ -100,25 +100,33 @@ static inline size_t wawo_conn_pending(const struct wawo_conn *c)
     return wawo_conn_out(c)->bytes + wawo_load_relaxed(&c->share->posted);
 }
 
-/* It shakes hands still: no pause of the listener's keeps that back, for nothing can come before it is done. */
+/* It shakes hands still. */
 static inline bool wawo_conn_shakes(const struct wawo_conn *c)
 {
     return c->secure && !wawo_tls_of(c)->ready;
 }
 
-/* It was closed with output that waits for the handshake, which goes on therefore. */
-static inline bool wawo_conn_shakes_on(const struct wawo_conn *c)
+/* Its session has to read before it can write: the handshake, or the rest of a message like those. */
+static inline bool wawo_conn_reads_first(const struct wawo_conn *c)
 {
-    return c->state == WAWO_CONN_FLUSHING && c->broken == 0 && wawo_conn_shakes(c) &&
+    return c->secure && (!wawo_tls_of(c)->ready || wawo_tls_of(c)->midway);
+}
+
+/* It was closed with output that waits for that, which goes on therefore. */
+static inline bool wawo_conn_reads_on(const struct wawo_conn *c)
+{
+    return c->state == WAWO_CONN_FLUSHING && c->broken == 0 && wawo_conn_reads_first(c) &&
            wawo_tls_of(c)->plain.head != NULL;
 }
 
-/* Whether what the peer sends is wanted now. */
+/* Whether what the peer sends is wanted now. No pause of the listener's keeps back what the session needs. */
 static inline bool wawo_conn_receives(const struct wawo_conn *c)
 {
-    unsigned pauses = wawo_likely(!wawo_conn_shakes(c)) ? c->pauses : c->pauses & (WAWO_PAUSE_MEMORY | WAWO_PAUSE_TLS);
+    unsigned pauses = c->pauses;
 
-    return pauses == 0 && (c->state == WAWO_CONN_OPEN || wawo_conn_shakes_on(c));
+    if (wawo_unlikely(wawo_conn_reads_first(c)))
+        pauses &= WAWO_PAUSE_MEMORY | WAWO_PAUSE_TLS;
+    return pauses == 0 && (c->state == WAWO_CONN_OPEN || wawo_conn_reads_on(c));
 }
 
 /* A file that it sends is being read from its disk. */
@@ -176,6 +184,10 @@ void wawo_conn_close_filters(struct wawo_conn *c);
 /* Adds a reason not to receive, or takes it away: what was kept back then comes first. */
 void wawo_conn_pause(struct wawo_conn *c, unsigned reason);
 void wawo_conn_unpause(struct wawo_conn *c, unsigned reason);
+/* It receives again, whatever is the reason. */
+void wawo_conn_receive_on(struct wawo_conn *c);
+/* It is closing: from here on nobody reads what comes. */
+void wawo_conn_discard_input(struct wawo_conn *c);
 /* A read: bytes, whose chunk's reference it takes over, or an error. */
 void wawo_conn_received(struct wawo_conn *c, struct wawo_done *d);
 void wawo_conn_receive_failed(struct wawo_conn *c, int error);

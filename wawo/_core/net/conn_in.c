@@ -40,10 +40,14 @@ int wawo_conn_open_filters(struct wawo_conn *c)
         *link = f;
         link = &f->up;
     }
-    if (wawo_unlikely(e->options.tls) && wawo_tls_push(c) != 0) {
+    if (wawo_likely(!e->options.tls))
+        return 0;
+    if (wawo_tls_push(c) != 0) {
         wawo_conn_close_filters(c);
         return WAWO_ENOMEM;
     }
+    wawo_tls_of(c)->plain = c->sock.out; /* what was sent before it was connected */
+    wawo_ring_init(&c->sock.out);
     return 0;
 }
 
@@ -64,27 +68,41 @@ void wawo_conn_pause(struct wawo_conn *c, unsigned reason)
 
 void wawo_conn_unpause(struct wawo_conn *c, unsigned reason)
 {
-    struct wawo_net *net = wawo_net_of(c);
     bool received = wawo_conn_receives(c);
 
     if (!(c->pauses & reason))
         return;
     c->pauses &= (uint8_t)~reason;
-    if (received || !wawo_conn_receives(c))
+    if (!wawo_conn_receives(c) || (received && c->backlog == NULL))
         return;
     wawo_conn_watch_silence(c);
+    wawo_conn_receive_on(c);
+}
+
+void wawo_conn_receive_on(struct wawo_conn *c)
+{
     if (c->backlog != NULL)
         wawo_net_touch(c); /* what was held back comes first */
     else if (c->eof || c->broken != 0)
         wawo_net_touch(c);
     else
+        wawo_net_of(c)->loop->ops->recv_start(wawo_net_of(c)->loop->backend, &c->sock);
+}
+
+void wawo_conn_discard_input(struct wawo_conn *c)
+{
+    struct wawo_net *net = wawo_net_of(c);
+
+    wawo_conn_drop_backlog(c);
+    c->pauses = 0; /* a reset must be noticed, and unread input would turn our FIN into one */
+    if (!c->eof)
         net->loop->ops->recv_start(net->loop->backend, &c->sock);
 }
 
 void wawo_conn_fed(struct wawo_conn *c)
 {
     wawo_list_remove(&c->starving);
-    if (c->state == WAWO_CONN_OPEN || wawo_conn_shakes_on(c))
+    if (c->state == WAWO_CONN_OPEN || wawo_conn_reads_on(c))
         wawo_conn_unpause(c, WAWO_PAUSE_MEMORY);
     else if (c->state != WAWO_CONN_CONNECTING && c->state < WAWO_CONN_DETACHING)
         wawo_net_of(c)->loop->ops->recv_start(wawo_net_of(c)->loop->backend, &c->sock);
@@ -301,7 +319,7 @@ static void take_late(struct wawo_conn *c, struct wawo_span *in)
             keep_input(c, in); /* it has no session yet */
         else
             take_input(c, in);
-    } else if (!wawo_conn_shakes_on(c)) {
+    } else if (!wawo_conn_reads_on(c)) {
         wawo_chunk_drop(in->chunk); /* closing: nobody reads it */
     } else if (c->backlog != NULL || !wawo_conn_receives(c) || feed(c, in)) {
         keep_input(c, in);
@@ -332,7 +350,7 @@ void wawo_conn_receive_failed(struct wawo_conn *c, int error)
     struct wawo_net *net = wawo_net_of(c);
 
     if (error == WAWO_ENOBUFS) { /* the pool is at its limit: go on when chunks come home */
-        if (c->state == WAWO_CONN_OPEN || wawo_conn_shakes_on(c))
+        if (c->state == WAWO_CONN_OPEN || wawo_conn_reads_on(c))
             wawo_conn_pause(c, WAWO_PAUSE_MEMORY);
         wawo_list_remove(&c->starving);
         wawo_list_push(&net->starving, &c->starving);
@@ -346,7 +364,7 @@ void wawo_conn_receive_ended(struct wawo_conn *c)
     c->eof = true;
     if (c->state == WAWO_CONN_LINGERING)
         wawo_conn_end(c, WAWO_OP_CLOSE, 0); /* its reason is noted */
-    else if (wawo_unlikely(wawo_conn_shakes_on(c)))
+    else if (wawo_unlikely(wawo_conn_reads_on(c)))
         wawo_conn_end(c, WAWO_OP_CLOSE, -wawo_tls_fail(c, WAWO_TLS_CUT, WAWO_EPROTO));
     else
         wawo_net_touch(c); /* noticed after the batch: callbacks may still answer */

@@ -79,6 +79,14 @@ void wawo_conn_keep(struct wawo_backlog *b)
     wawo_net_touch(b->conn);
 }
 
+/* Whether it is time for what is kept; of a session that needs to read, not for events of a paused listener. */
+static bool runs(const struct wawo_conn *c)
+{
+    bool waits = c->backlog->first != NULL && (c->pauses & WAWO_PAUSE_USER) && c->state == WAWO_CONN_OPEN;
+
+    return wawo_conn_receives(c) && !waits;
+}
+
 bool wawo_conn_settle_backlog(struct wawo_conn *c)
 {
     c->backlog->fresh = NULL;
@@ -87,7 +95,7 @@ bool wawo_conn_settle_backlog(struct wawo_conn *c)
         wawo_tls_start(c);
     if (c->backlog == NULL)
         return false;
-    if (wawo_conn_receives(c))
+    if (runs(c))
         return wawo_conn_run_backlog(c);
     if (c->backlog->grown)
         (void)pack(wawo_net_of(c), c->backlog, FEW);

@@ -184,7 +184,7 @@ void wawo_tls_turn(struct wawo_net *net)
          net->tls.shakes++) {
         t = wawo_container_of(net->tls.shaking.next, struct wawo_tls, turn);
         wawo_list_remove(&t->turn);
-        if (t->conn->state == WAWO_CONN_OPEN || wawo_conn_shakes_on(t->conn))
+        if (t->conn->state == WAWO_CONN_OPEN || wawo_conn_reads_on(t->conn))
             grant(t);
     }
 }
@@ -216,8 +216,6 @@ static void limit_time(struct wawo_conn *c)
 
 void wawo_tls_await(struct wawo_conn *c)
 {
-    wawo_tls_of(c)->plain = c->sock.out; /* what was sent before it was connected */
-    wawo_ring_init(&c->sock.out);
     c->pauses |= WAWO_PAUSE_TLS;
     limit_time(c);
     (void)wawo_event_add(wawo_net_of(c), (enum wawo_event_kind)WAWO_ON_WRAP, c);
@@ -259,12 +257,18 @@ int wawo_share_secure(struct wawo_share *s, const struct wawo_tls_ops *ops, void
 
     if (!is_here(s) || !c->secure || wawo_tls_of(c)->session != NULL)
         return WAWO_ECLOSED;
-    if (c->state != WAWO_CONN_OPEN && !wawo_conn_shakes_on(c))
+    if (c->state != WAWO_CONN_OPEN && !wawo_conn_reads_on(c))
         return WAWO_ECLOSED;
     err = bind_session(wawo_tls_of(c), ops, session, how);
     if (err == 0)
         begin(c);
     return err;
+}
+
+void wawo_share_leave_bare(struct wawo_share *s, int error)
+{
+    if (is_here(s) && s->conn->secure && s->conn->state < WAWO_CONN_DETACHING)
+        wawo_conn_break(s->conn, wawo_tls_fail(s->conn, WAWO_TLS_FAILED, error));
 }
 
 int wawo_share_start_tls(struct wawo_share *s, const struct wawo_tls_ops *ops, void *session, unsigned how)
@@ -342,6 +346,26 @@ void wawo_tls_stands(struct wawo_conn *c)
     wawo_event_add(wawo_net_of(c), WAWO_ON_HANDSHAKE, c)->len = 1;
 }
 
+/* ---- what its session needs ---- */
+
+void wawo_tls_proceed(struct wawo_conn *c)
+{
+    struct wawo_tls *t = wawo_tls_of(c);
+    bool before = t->midway, received = wawo_conn_receives(c);
+
+    wawo_tls_seal(c);
+    if (wawo_likely(t->midway == before) || c->state >= WAWO_CONN_DETACHING)
+        return;
+    if (wawo_conn_reads_on(c) && c->eof)
+        wawo_conn_end(c, WAWO_OP_CLOSE, -wawo_tls_fail(c, WAWO_TLS_CUT, WAWO_EPROTO));
+    else if (!received && wawo_conn_receives(c))
+        wawo_conn_receive_on(c);
+    else if (!t->midway && c->state == WAWO_CONN_FLUSHING)
+        wawo_conn_discard_input(c);
+    else if (received && !wawo_conn_receives(c))
+        loop_of(c)->ops->recv_stop(loop_of(c)->backend, &c->sock);
+}
+
 /* ---- end ---- */
 
 int wawo_tls_fail(struct wawo_conn *c, enum wawo_tls_fault fault, int code)
@@ -351,6 +375,7 @@ int wawo_tls_fail(struct wawo_conn *c, enum wawo_tls_fault fault, int code)
     if (t->fault == WAWO_TLS_FINE) {
         t->fault = (uint8_t)fault;
         t->error = code;
+        t->midway = false;
     }
     return t->error;
 }
@@ -359,7 +384,7 @@ int wawo_tls_finish(struct wawo_conn *c)
 {
     const struct wawo_tls *t = wawo_tls_of(c);
 
-    if (t->ended || (t->ready && t->lenient))
+    if (!t->midway && (t->ended || (t->ready && t->lenient)))
         return 0;
     return wawo_tls_fail(c, WAWO_TLS_CUT, WAWO_EPROTO);
 }

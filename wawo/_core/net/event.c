@@ -30,7 +30,7 @@ static WAWO_COLD bool due_late(const struct wawo_event *e)
     struct wawo_conn *c = e->share->conn; /* NULL: it never got as far as a connection */
 
     if (e->kind != WAWO_ON_CLOSE) /* open: closed by another thread, whose word the loop gets in its next turn */
-        return e->kind == WAWO_ON_WRAP && c != NULL && (c->state == WAWO_CONN_OPEN || wawo_conn_shakes_on(c));
+        return e->kind == WAWO_ON_WRAP && c != NULL && (c->state == WAWO_CONN_OPEN || wawo_conn_reads_on(c));
     if (c != NULL)
         wawo_net_of(c)->leaving = c;
     return true;

@@ -170,7 +170,7 @@ static ptrdiff_t tls_input(struct wawo_filter *f, struct wawo_conn *c, const str
     wawo_tls_use(c, in->len);
     while (rc > 0)
         rc = step(t, c);
-    if (wawo_unlikely(c->sock.out.head != NULL)) /* reading wrote: an alert, new keys */
+    if (wawo_unlikely(c->sock.out.head != NULL || t->midway)) /* reading wrote (an alert, new keys); it may write now */
         wawo_net_touch(c);
     return rc < 0 ? rc : give_back(t, c, in);
 }
@@ -260,7 +260,7 @@ static ptrdiff_t seal_file(struct wawo_tls *t, struct wawo_net *net)
         return got < 0 ? got : WAWO_EIO; /* it was longer when it was opened */
     for (at = 0; at < got; at += n) {
         n = t->ops->write(t->session, net->tls.scratch->data + at, (size_t)(got - at));
-        if (n < 0)
+        if (n < 0) /* again: it is the first, for nothing is read between them */
             return n;
     }
     f->offset += (uint64_t)got;
@@ -287,11 +287,11 @@ void wawo_tls_seal(struct wawo_conn *c)
 {
     struct wawo_tls *t = wawo_tls_of(c);
     struct wawo_slice *head;
-    ptrdiff_t n = 1;
+    ptrdiff_t n = 0;
     bool inside;
 
     if (wawo_unlikely(!t->ready || t->fault != WAWO_TLS_FINE || t->parted || t->session == NULL)) {
-        if (t->fault != WAWO_TLS_FINE || (c->state != WAWO_CONN_OPEN && !wawo_conn_shakes_on(c))) {
+        if (t->fault != WAWO_TLS_FINE || (c->state != WAWO_CONN_OPEN && !wawo_conn_reads_on(c))) {
             t->lost = t->lost || t->plain.head != NULL;
             wawo_tls_drop_plain(c);
         }
@@ -307,7 +307,9 @@ void wawo_tls_seal(struct wawo_conn *c)
             break;
     }
     wawo_tls_leave(c, inside);
-    if (wawo_likely(n >= 0))
+    if (n != 0)
+        t->midway = n == WAWO_AGAIN;
+    if (wawo_likely(n >= 0 || n == WAWO_AGAIN))
         return;
     if (n == WAWO_EPROTO)
         wawo_conn_break(c, wawo_tls_fail(c, WAWO_TLS_FAILED, (int)n));
@@ -329,6 +331,11 @@ size_t wawo_tls_sent(struct wawo_conn *c, size_t freed, size_t left, size_t *len
     t->sealed_length -= *length;
     t->plain.bytes -= weight;
     return weight;
+}
+
+void wawo_tls_back(struct wawo_conn *c, size_t bytes)
+{
+    sealed(wawo_tls_of(c), bytes, bytes);
 }
 
 ptrdiff_t wawo_tls_went(struct wawo_conn *c)

@@ -57,6 +57,7 @@ struct wawo_tls {
     bool last : 1; /* the record that is being sealed is the last for now */
     bool used : 1; /* since the last look at who is busy */
     bool lost : 1; /* something that was accepted is never sealed */
+    bool midway : 1; /* the session must read the rest of a message of its own before it can write */
 };
 
 /* ---- the filter: filter_tls.c ---- */
@@ -65,6 +66,8 @@ struct wawo_tls {
 void wawo_tls_seal(struct wawo_conn *c);
 /* Bytes left the sock's ring, `left` are in it: how many that were pending are sent, and *length as OnSend has it. */
 size_t wawo_tls_sent(struct wawo_conn *c, size_t freed, size_t left, size_t *length);
+/* Bytes that went out in the clear before TLS began have not gone after all. */
+void wawo_tls_back(struct wawo_conn *c, size_t bytes);
 /* What the kernel took while that was sealed, or a negative code. */
 ptrdiff_t wawo_tls_went(struct wawo_conn *c);
 /* Gives up what was not sealed. */
@@ -76,6 +79,8 @@ int wawo_tls_begin(struct wawo_conn *c);
 
 /* ---- the connection: conn_tls.c ---- */
 
+/* Seals what waits, and goes on or ends to receive as the session needs it for that. */
+void wawo_tls_proceed(struct wawo_conn *c);
 /* Puts the filter below all others; no session yet. WAWO_ENOMEM. */
 int wawo_tls_push(struct wawo_conn *c);
 /* It is established: asks for its session, and receives nothing before that. */

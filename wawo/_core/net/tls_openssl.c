@@ -211,7 +211,9 @@ static ptrdiff_t openssl_write(void *session, const void *data, size_t len)
     if (wawo_likely(n > 0))
         return n;
     n = failed(session, n);
-    return n != 0 && n != WAWO_ECLOSED ? n : WAWO_EPROTO; /* our BIO never makes it wait */
+    if (n == 0) /* our BIO never makes a write wait */
+        return WAWO_AGAIN;
+    return n != WAWO_ECLOSED ? n : WAWO_EPROTO;
 }
 
 static int openssl_shutdown(void *session)
