@@ -262,6 +262,34 @@ def test_total_is_there_for_other_threads_when_a_connection_has_ended(backend: s
             assert read(peer, limit) == bytes(limit)
 
 
+@pytest.mark.parametrize("inside", [True, False])
+def test_total_is_there_for_others_once_the_system_took_it(backend: str, inside: bool) -> None:
+    """Though the loop that wrote it keeps small amounts to itself for a while."""
+    limit = 60_000
+    options = {"high_water": 10_000, "low_water": 1000, "max_pending": limit, "max_pending_total": limit}
+    sent: list[bool] = []
+
+    def sends(conn: wawo.Connection) -> bool:
+        with contextlib.suppress(wawo.SendBufferFull):
+            return conn.send(bytes(limit))
+        return False
+
+    log = Log(OnReceive=lambda conn, data: sent.append(sends(conn)))
+    with serving(log, backend, io_threads=2, **options) as server, dial(server) as one, dial(server) as two:
+        first, second = log.conn(0), log.conn(1)  # on a loop each
+        if first.remote_address != one.getsockname():
+            first, second = second, first
+        for _ in range(2):
+            assert first.send(bytes(limit // 2))
+            assert read(one, limit // 2) == bytes(limit // 2)
+        if inside:
+            eventually(lambda: two.sendall(b"!") or any(sent))
+        else:
+            eventually(lambda: sends(second))
+        assert read(two, limit) == bytes(limit)
+    assert log.raised() == []
+
+
 def test_send_larger_than_the_limit_never_fits(backend: str) -> None:
     log = Log()
     with serving(log, backend, max_pending=2 * MIB) as server, dial(server) as peer:

@@ -49,7 +49,7 @@ class Branch:
         self.assigned = 0  # connections here or on the way here, attempts, listeners; under the endpoint's lock
         self.stopping = self.done = False
         self.stats = dict.fromkeys(COUNTERS, 0)  # written by the loop, read by any
-        self._unsettled = 0  # bytes not yet added to the endpoint's pending
+        self.unsettled = 0  # bytes not yet added to the endpoint's pending; read by any
         self._drain = Timer(self._end_all)
         self._look_posted = False
 
@@ -57,18 +57,14 @@ class Branch:
 
     def account(self, n: int) -> None:
         """Bytes were accepted (positive) or are gone."""
-        self._unsettled += n
-        if not -_ACCOUNT_STEP <= self._unsettled <= _ACCOUNT_STEP:
+        self.unsettled += n
+        if not -_ACCOUNT_STEP <= self.unsettled <= _ACCOUNT_STEP:
             self.settle()
 
     def settle(self) -> None:
         """Tell the endpoint what was kept back: when a connection ends, its part of the total is there for others."""
-        self.endpoint.add_pending(self._unsettled)
-        self._unsettled = 0
-
-    def pending_total(self) -> int:
-        """All bytes accepted in the endpoint, as far as known."""
-        return self.endpoint.pending + self._unsettled
+        self.endpoint.add_pending(self.unsettled)
+        self.unsettled = 0
 
     def unbook(self) -> None:
         """A connection came to nothing."""

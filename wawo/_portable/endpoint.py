@@ -183,10 +183,17 @@ class Endpoint:
         with self.lock:
             self.pending += n
 
+    def fits(self, n: int) -> bool:
+        """Whether n more bytes stay within max_pending_total."""
+        total = self.pending + n
+        for branch in self.branches:
+            total += branch.unsettled
+        return bool(total <= self.options.max_pending_total)
+
     def reserve(self, n: int) -> bool:
-        """Whether n more bytes fit into the endpoint's total; counts them then."""
+        """The same, and counts them then."""
         with self.lock:
-            if self.pending + n > self.options.max_pending_total:
+            if not self.fits(n):
                 return False
             self.pending += n
         return True

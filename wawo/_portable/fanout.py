@@ -105,7 +105,7 @@ def _offer(link: Link, wire: bytes, evict: bool) -> int:
             return CAST_EVICTED
         if out.behind(n):
             return CAST_SKIPPED
-    if link.branch.pending_total() + n > link.branch.endpoint.options.max_pending_total:
+    if not link.branch.endpoint.fits(n):
         return CAST_SKIPPED
     link.branch.account(n)
     out.cast(wire)

@@ -96,11 +96,8 @@ class Outlet:
         return 1
 
     def _admit(self, n: int) -> bool:
-        branch = self._link.branch
-        options = branch.endpoint.options
-        if self.unsent + n > options.max_pending:
-            return False
-        return bool(branch.pending_total() + n <= options.max_pending_total)
+        endpoint = self._link.branch.endpoint
+        return bool(self.unsent + n <= endpoint.options.max_pending) and endpoint.fits(n)
 
     def _queued(self) -> None:
         """More is there: notices high water, and settles the connection after the batch."""

@@ -75,7 +75,8 @@ void wawo_conn_unpause(struct wawo_conn *c, unsigned reason)
     c->pauses &= (uint8_t)~reason;
     if (!wawo_conn_receives(c) || (received && c->backlog == NULL))
         return;
-    wawo_conn_watch_silence(c);
+    if (c->state == WAWO_CONN_OPEN) /* else it has a limit already */
+        wawo_conn_watch_silence(c);
     wawo_conn_receive_on(c);
 }
 

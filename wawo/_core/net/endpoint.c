@@ -253,20 +253,35 @@ void wawo_branch_unlist(struct wawo_branch *b)
 
 void wawo_branch_account(struct wawo_branch *b, int64_t bytes)
 {
-    b->unsettled += bytes;
-    if (wawo_unlikely(b->unsettled > ACCOUNT_STEP || b->unsettled < -ACCOUNT_STEP))
+    int64_t sum = wawo_load_relaxed(&b->unsettled) + bytes;
+
+    wawo_store_relaxed(&b->unsettled, sum);
+    if (wawo_unlikely(sum > ACCOUNT_STEP || sum < -ACCOUNT_STEP))
         wawo_branch_settle(b);
 }
 
 void wawo_branch_settle(struct wawo_branch *b)
 {
-    wawo_add_relaxed(&b->endpoint->pending, b->unsettled);
-    b->unsettled = 0;
+    wawo_add_relaxed(&b->endpoint->pending, wawo_load_relaxed(&b->unsettled));
+    wawo_store_relaxed(&b->unsettled, 0);
 }
 
 int64_t wawo_branch_pending_total(const struct wawo_branch *b)
 {
-    return wawo_load_relaxed(&b->endpoint->pending) + b->unsettled;
+    return wawo_load_relaxed(&b->endpoint->pending) + wawo_load_relaxed(&b->unsettled);
+}
+
+bool wawo_endpoint_overfull(const struct wawo_endpoint *e, int64_t known, size_t more)
+{
+    int64_t limit = (int64_t)e->options.max_pending_total - (int64_t)more;
+    unsigned i;
+
+    if (wawo_likely(known <= limit))
+        return false;
+    known = wawo_load_relaxed(&e->pending);
+    for (i = 0; i < e->branch_count; i++)
+        known += wawo_load_relaxed(&e->branches[i].unsettled);
+    return known > limit;
 }
 
 /* ---- starting ---- */
@@ -292,13 +307,16 @@ int wawo_endpoint_listen(struct wawo_endpoint *e, int fd, int loop)
     return err;
 }
 
-/* The booking came to nothing before its loop knew of it. */
-static void cancel_booking(struct wawo_branch *b)
+void wawo_branch_cancel(struct wawo_branch *b)
 {
-    wawo_sub(&b->endpoint->count, 1);
-    wawo_sub(&b->net->loop->load, 1);
+    struct wawo_endpoint *e = b->endpoint;
+    bool room = wawo_branch_leave(b);
+    uint32_t i;
+
     wawo_sub(&b->assigned, 1);
-    post_look(b); /* a stop may wait for this one */
+    for (i = 0; i < e->branch_count; i++)
+        if (room || &e->branches[i] == b) /* a stop may wait for this one */
+            post_look(&e->branches[i]);
 }
 
 int wawo_endpoint_announce(struct wawo_branch *b, struct wawo_share *s, void *block, struct wawo_call *call,
@@ -312,7 +330,7 @@ int wawo_endpoint_announce(struct wawo_branch *b, struct wawo_share *s, void *bl
         wawo_free(block);
         if (s != NULL)
             wawo_share_drop(s);
-        cancel_booking(b);
+        wawo_branch_cancel(b);
         return WAWO_ENOMEM;
     }
     made(s, arg); /* our reference is the call's from here on */

@@ -39,7 +39,7 @@ struct wawo_branch {
     struct wawo_timer drain;
     struct wawo_call look; /* look again: stopping, or room for new connections */
     uint32_t look_posted; /* atomic */
-    int64_t unsettled; /* bytes not yet added to the endpoint's pending */
+    wawo_i64 unsettled; /* bytes not yet added to the endpoint's pending; written by the loop, read by any */
     struct wawo_endpoint_stats stats; /* written by the loop, read by any */
 };
 
@@ -95,6 +95,8 @@ void wawo_endpoint_leave(struct wawo_endpoint *e, const struct wawo_addr *peer);
 bool wawo_endpoint_over(struct wawo_endpoint *e);
 /* Takes the booking back: the connection came to nothing. Loop. */
 void wawo_branch_unbook(struct wawo_branch *b);
+/* The same before its loop knew of it. Any thread. */
+void wawo_branch_cancel(struct wawo_branch *b);
 /* The same in two steps, for one that was there: others may have its place; true when the endpoint was full until now. */
 bool wawo_branch_leave(struct wawo_branch *b);
 /* And it is gone; `room`: what leave answered. */
@@ -110,8 +112,11 @@ int wawo_endpoint_announce(struct wawo_branch *b, struct wawo_share *s, void *bl
 void wawo_branch_account(struct wawo_branch *b, int64_t bytes);
 /* Tells the endpoint what was kept back: when a connection ends, its part of the total is there for others. */
 void wawo_branch_settle(struct wawo_branch *b);
-/* All bytes accepted in the endpoint, as far as known. */
+/* All bytes accepted in the endpoint, as far as known: others may have kept back what is gone. */
 int64_t wawo_branch_pending_total(const struct wawo_branch *b);
+/* Whether so many more would pass max_pending_total. Looks at what all branches keep back only if by the total that is
+ * `known`, from there or the endpoint's own, they would. Any thread. */
+bool wawo_endpoint_overfull(const struct wawo_endpoint *e, int64_t known, size_t more);
 /* The branch of `e` on a loop. */
 struct wawo_branch *wawo_endpoint_branch(struct wawo_endpoint *e, const struct wawo_loop *loop);
 

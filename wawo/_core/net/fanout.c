@@ -41,9 +41,7 @@ static bool is_behind(const struct wawo_conn *c, size_t len)
 
 static bool total_full(const struct fanout *f, const struct wawo_branch *b)
 {
-    int64_t pending = wawo_branch_pending_total(b) + (int64_t)((f->accepted + 1) * f->here.len);
-
-    return pending > (int64_t)b->endpoint->options.max_pending_total;
+    return wawo_endpoint_overfull(b->endpoint, wawo_branch_pending_total(b), (f->accepted + 1) * f->here.len);
 }
 
 /* Into a ring that waits already: a copy, unless the message has a block of its own anyway. */

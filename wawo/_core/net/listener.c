@@ -117,7 +117,9 @@ static bool hand_over(struct wawo_branch *b, int fd, const struct wawo_addr *pee
             return true;
         wawo_free(a);
     }
-    give_up(b, fd, peer);
+    wawo_os_close(fd);
+    wawo_endpoint_leave(b->endpoint, counted(b->endpoint, peer));
+    wawo_branch_cancel(b);
     return false;
 }
 

@@ -405,6 +405,8 @@ static int start(struct load *l)
     int err = 0;
 
     l->stride = sizeof(struct line) + o->depth * sizeof(int64_t);
+    if (o->connections > SIZE_MAX / l->stride) /* where addresses have 32 bits */
+        return WAWO_ENOMEM;
     l->lines = wawo_alloc_zero(o->connections * l->stride);
     l->pattern = wawo_alloc(PATTERN);
     if (l->lines == NULL || l->pattern == NULL)

@@ -230,7 +230,7 @@ static int post_admit(struct wawo_share *s, size_t n)
 
     if (wawo_load_relaxed(&s->queued) + s->posted + n > e->options.max_pending)
         return WAWO_ENOBUFS;
-    if (wawo_add(&e->pending, (int64_t)n) + (int64_t)n > (int64_t)e->options.max_pending_total) {
+    if (wawo_endpoint_overfull(e, wawo_add(&e->pending, (int64_t)n) + (int64_t)n, 0)) {
         wawo_add(&e->pending, -(int64_t)n);
         return WAWO_ENOBUFS;
     }
