@@ -26,6 +26,15 @@ ALL = [
 ]
 
 
+class Mark(bytes):
+    pass
+
+
+def test_marks_may_be_of_a_subclass() -> None:
+    for native in (Delimited(Mark(b";"))._native(), Between(Mark(b"<"), Mark(b">"))._native()):
+        assert all(type(mark) is bytes for mark in native[1:-1])
+
+
 @pytest.mark.parametrize(
     ("framing", "native"),
     [

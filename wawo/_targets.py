@@ -26,7 +26,7 @@ def check_host(value: object) -> str:
     if value.startswith("["):
         raise ValueError(f"host must be an address without brackets: {value.strip('[]')!r}, not {value!r}")
     if value.isascii():
-        return value
+        return str.__str__(value)  # of a subclass too, such as an enumeration's
     try:
         return value.encode("idna").decode("ascii")
     except UnicodeError as error:
@@ -39,7 +39,7 @@ def check_target(host: object, port: object, local_address: object) -> tuple[str
         check_unix(host, port)
         if local_address is not None:
             raise ValueError(f"local_address is for TCP: nothing is there to give a unix socket {local_address!r}")
-        return host, 0, None
+        return str.__str__(host), 0, None
     name = check_host(host)
     if port is None:
         raise TypeError(f"port is missing: give {host!r} and a port, or 'unix:/path' without one")

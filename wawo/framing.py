@@ -213,7 +213,7 @@ class Delimited(Framing):
         check_integer("max_size", self.max_size, 1, GIB, " bytes")
 
     def _native(self) -> tuple[object, ...]:
-        return ("delimited", self.delimiter, self.max_size)
+        return ("delimited", bytes(self.delimiter), self.max_size)
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,7 +244,7 @@ class Between(Framing):
         check_integer("max_size", self.max_size, 1, GIB, " bytes")
 
     def _native(self) -> tuple[object, ...]:
-        return ("between", self.start, self.end, self.max_size)
+        return ("between", bytes(self.start), bytes(self.end), self.max_size)
 
 
 @dataclass(frozen=True, slots=True)

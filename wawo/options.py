@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypedDict
@@ -32,7 +31,7 @@ def check_seconds(name: str, value: object, high: float, *, zero: bool = True) -
     """Return value as a float if it is a number of seconds up to high, else raise an error that names it."""
     if not isinstance(value, int | float) or isinstance(value, bool):
         raise TypeError(f"{name} must be a number of seconds, not {type(value).__name__} ({value!r})")
-    if math.isnan(value) or not 0 <= value <= high or (value == 0 and not zero):
+    if not 0 <= value <= high or (value == 0 and not zero):  # not a number: neither
         low = "0" if zero else "more than 0"
         raise ValueError(f"{name} must be {low} to {int(high):,} seconds, not {value!r}")
     return float(value)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import enum
 import errno
 import re
 import socket
 import threading
 import time
+import weakref
 from collections.abc import Iterator
 
 import pytest
@@ -104,6 +106,19 @@ def test_self_connect_is_refused(backend: str) -> None:
             log.until_count("OnClose", number)
     assert log.closes() == [(Operation.CONNECT, errno.ECONNREFUSED)] * 10
     assert "OnConnect" not in log.names()
+
+
+class Hosts(str, enum.Enum):
+    HERE = "127.0.0.1"
+
+
+def test_a_host_that_is_a_member_of_an_enumeration(backend: str) -> None:
+    log = Log()
+    with serving(Log(), backend) as server, agent_of(log, backend) as agent:
+        conn = agent.connect(Hosts.HERE, server.address[1])
+        log.until_count("OnConnect")
+        assert weakref.ref(conn)() is conn
+        assert conn.remote_address == server.address
 
 
 def test_local_address(backend: str) -> None:

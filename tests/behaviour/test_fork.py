@@ -142,6 +142,36 @@ print(children)
     assert run(backend, program) == ["in the child"] * 3 + ["OnClose", "[0, 0, 0]"]
 
 
+def test_child_that_returns_leaves_the_rest_of_the_batch_to_the_parent(backend: str) -> None:
+    program = """
+warnings.simplefilter("ignore", DeprecationWarning)
+here, go, done = threading.Event(), threading.Event(), threading.Event()
+def receive(conn, data):
+    if data == b"wait":
+        here.set()
+        go.wait(15)
+    elif os.fork() > 0:
+        os.wait()
+accepted = []
+def accept(conn):
+    accepted.append(conn)
+    if len(accepted) == 3:
+        print("OnAccept", flush=True)
+        done.set()
+server = serve(wawo.Listener(OnReceive=receive, OnAccept=accept), io_threads=1)
+first, second = (socket.create_connection(server.address, 15) for _ in range(2))
+first.sendall(b"wait")
+here.wait(15)
+second.sendall(b"fork")
+third = socket.create_connection(server.address, 15)
+time.sleep(0.1)  # time is what passes: both are there
+go.set()
+done.wait(15)
+server.stop()
+"""
+    assert run(backend, program) == ["OnAccept"]
+
+
 def test_the_peer_hears_the_end_though_a_child_lives_on(backend: str) -> None:
     """A child keeps no copy of a connection: the FIN of the parent is the last of it."""
     program = """

@@ -251,6 +251,29 @@ def test_protocol_error(backend: str, role: str, bad: str, number: int, text: st
     assert (str(error), error.errno) == ("no shouting" if bad == "!" else "too long", number)
 
 
+class Wordy(ProtocolError):
+    """Has an __init__ of its own, which knows of no number."""
+
+    def __init__(self, line: bytes) -> None:
+        self.line = line
+
+
+def test_protocol_error_without_a_number(backend: str) -> None:
+    class Strict(wawo.Protocol):
+        def decode(self, data: Any) -> Any:
+            raise Wordy(bytes(data))
+
+    log = Log()
+    with serving(log, backend, framing=Strict) as server, dial(server) as peer:
+        peer.sendall(b"bad")
+        assert read(peer, 1) == b""
+        log.until_count("OnClose")
+    assert log.closes() == [(Operation.RECEIVE, errno.EBADMSG)]
+    error = log.conn().error
+    assert isinstance(error, Wordy)
+    assert error.line == b"bad"
+
+
 @pytest.mark.parametrize("role", ROLES)
 def test_any_other_exception(backend: str, role: str) -> None:
     """As one in OnReceive: OnException sees it, that connection ends."""

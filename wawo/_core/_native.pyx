@@ -129,9 +129,14 @@ cdef inline PyObject *call(const wawo_event *e, int kind, size_t n, PyObject *a,
 
 cdef void decode_failed(Endpoint ep, const wawo_event *e, Connection conn, object error) noexcept:
     """A ProtocolError is the peer's fault and ends the connection as a bad native frame does; all else is a bug."""
+    cdef bint big = False
     if isinstance(error, PROTOCOL_ERROR):
         conn.codec.failure = error
-        wawo_share_refuse(e.share, WAWO_OP_RECEIVE, -WAWO_EMSGSIZE if error.errno == -WAWO_EMSGSIZE else -WAWO_EBADMSG)
+        try:
+            big = getattr(error, "errno", None) == -WAWO_EMSGSIZE  # one that is derived may not set it
+        except BaseException:
+            pass
+        wawo_share_refuse(e.share, WAWO_OP_RECEIVE, -WAWO_EMSGSIZE if big else -WAWO_EBADMSG)
     else:
         report(ep, seat_of(e), conn, error, "decode")
         wawo_share_refuse(e.share, WAWO_OP_RECEIVE, -WAWO_ECANCELED)
@@ -282,6 +287,8 @@ cdef void deliver(void *arg, const wawo_event *events, unsigned count) noexcept:
     cdef unsigned i, forks = fork_count()
     take_hooks()
     for i in range(count):
+        if forks != fork_count():
+            break  # the rest is the parent's
         e = at[0] = &events[i]
         if e.kind == WAWO_ON_RECEIVE:
             if wawo_event_due(e):

@@ -70,7 +70,7 @@ class Connection:
     False and ``send`` returns False. Connections compare and hash by id.
     """
 
-    __slots__ = ("_share", "extra")
+    __slots__ = ("__weakref__", "_share", "extra")
 
     _share: Share
     extra: Any

@@ -117,15 +117,14 @@ class Link(Sock):
         if sock is not None:
             self.attach(sock)
         self.state = RUNNING
+        share.shown = not self._listens(first)  # before: who sees that it is open may broadcast to it
         share.advance(OPEN)
         limits.watch_silence(self)
         self.shut = share.shut  # what was asked for before there was a connection
         if share.paused:
             self.inlet.pauses |= PAUSE_USER
-        if self._listens(first):
+        if not share.shown:
             loop.batch.append((first, share, None))
-        else:
-            share.shown = True
         if self.branch.endpoint.tls is None and self._listens(ON_HANDSHAKE):
             loop.batch.append((ON_HANDSHAKE, share, None))
         if self.inlet.pauses == 0:

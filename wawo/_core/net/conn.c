@@ -63,6 +63,8 @@ int wawo_conn_open(struct wawo_conn *c, int fd, const struct wawo_addr *remote, 
     if (fd >= 0)
         net->loop->ops->attach(net->loop->backend, &c->sock, fd);
     c->state = WAWO_CONN_OPEN;
+    if (!wawo_net_listens(c, first)) /* from the start: who sees that it is open may broadcast to it */
+        wawo_store_relaxed(&s->shown, 1);
     wawo_share_advance(s, WAWO_SHARE_OPEN);
     wawo_conn_watch_silence(c);
     /* What was asked for before there was a connection. */
@@ -72,8 +74,6 @@ int wawo_conn_open(struct wawo_conn *c, int fd, const struct wawo_addr *remote, 
         c->pauses |= WAWO_PAUSE_USER;
     if (wawo_net_listens(c, first))
         (void)wawo_event_add(net, first, c);
-    else
-        wawo_store_relaxed(&s->shown, 1);
     if (wawo_unlikely(c->secure))
         wawo_tls_await(c);
     else if (wawo_net_listens(c, WAWO_ON_HANDSHAKE))
@@ -347,7 +347,7 @@ static int admit(const struct wawo_conn *c, const struct wawo_ring *out, size_t 
 
     if (wawo_unlikely(out->bytes + bytes > o->max_pending))
         return WAWO_ENOBUFS;
-    if (wawo_unlikely(wawo_branch_pending_total(c->branch) + (int64_t)bytes > (int64_t)o->max_pending_total))
+    if (wawo_unlikely(wawo_endpoint_overfull(c->branch->endpoint, wawo_branch_pending_total(c->branch), bytes)))
         return WAWO_ENOBUFS;
     return 1;
 }
