@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from backends import BACKENDS
-from peers import DEADLINE_S
+from peers import DEADLINE_S, free_port
 
 import wawo
 
@@ -65,12 +65,6 @@ def port(backend: str) -> Iterator[int]:
     with wawo.TcpServer(Echo(), backend=backend) as server:
         server.start("127.0.0.1", 0)
         yield server.address[1]
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
 
 
 def test_life_of_a_connection(port: int, backend: str) -> None:

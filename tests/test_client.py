@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from backends import BACKENDS
-from peers import DEADLINE_S
+from peers import DEADLINE_S, free_port
 
 import wawo
 
@@ -60,12 +60,6 @@ def peer() -> Iterator[socket.socket]:
 
 def port_of(sock: socket.socket) -> int:
     return int(sock.getsockname()[1])
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return port_of(sock)
 
 
 def test_start_waits_for_the_connection(log: Log, backend: str, peer: socket.socket) -> None:

@@ -99,6 +99,7 @@ def test_a_paused_one_is_not_idle(backend: str) -> None:
         assert log.received() == b"held"
 
 
+@pytest.mark.timeout(90)
 @punctual
 def test_a_slow_reader_is_not_idle_until_it_stops(backend: str) -> None:
     log, data = Log(), pattern(24 * MIB)  # made before the time runs

@@ -231,7 +231,10 @@ def test_extra_is_anybodys(backend: str) -> None:
         for thread in threads:
             thread.start()
         try:
+            until = time.monotonic() + 5
             for _ in range(300 if FREE_THREADED else 10):
+                if time.monotonic() > until:
+                    break  # a busy machine
                 peer.sendall(b"x")
                 assert read(peer, 1) == b"x"
         finally:

@@ -60,10 +60,11 @@ def test_events_of_the_same_batch_are_held_back(backend: str) -> None:
         peer.shutdown(socket.SHUT_WR)
         conn = log.conn()
         for done in range(1, 40):
+            if done > 1:
+                conn.resume()
             log.until_count("OnReceive", done)
-            eventually(lambda: conn.paused)
+            eventually(lambda: conn.paused)  # it is noted before it is done
             assert seen(log) == list(range(done))
-            conn.resume()
         log.actions.clear()
         conn.resume()
         log.until_count("OnClose")
@@ -121,6 +122,7 @@ def test_all_hold_a_whole_batch_and_go_on_at_once(backend: str) -> None:
         for peer in peers:
             peer.sendall(numbers(1500))
         log.until_count("OnReceive", 9)
+        eventually(lambda: all(conn.paused for conn in everyone))
         stack.enter_context(trigger := dial(server)).sendall(b"\2go")
         log.until_count("OnReceive", 9 * 1500 + 1)
         for conn in everyone:
@@ -228,6 +230,7 @@ def test_refusal_in_a_held_event(backend: str) -> None:
     with serving(log, backend, framing=wawo.LengthPrefixed(1)) as server, dial(server) as peer:
         peer.sendall(numbers(2000))
         log.until_count("OnReceive", 2)
+        eventually(lambda: log.conn().paused)
         log.conn().resume()
         assert peer.recv(1) == b""
         peer.close()
@@ -242,6 +245,7 @@ def test_bad_frame_behind_held_ones(backend: str) -> None:
     with serving(log, backend, framing=wawo.LengthPrefixed(1, max_size=4)) as server, dial(server) as peer:
         peer.sendall(numbers(1500) + b"\5" + bytes(100))
         log.until_count("OnReceive")
+        eventually(lambda: log.conn().paused)
         log.actions.clear()
         log.conn().resume()
         assert peer.recv(1) == b""

@@ -267,6 +267,7 @@ def test_protocol_error_without_a_number(backend: str) -> None:
     with serving(log, backend, framing=Strict) as server, dial(server) as peer:
         peer.sendall(b"bad")
         assert read(peer, 1) == b""
+        peer.close()
         log.until_count("OnClose")
     assert log.closes() == [(Operation.RECEIVE, errno.EBADMSG)]
     error = log.conn().error

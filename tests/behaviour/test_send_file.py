@@ -153,7 +153,7 @@ def test_many_files_in_one_go(backend: str, file: Path) -> None:
         for number in range(200):
             assert read(peer, 1003) == b"%03d" % number + pattern(300_000)[number * 1000 : (number + 1) * 1000]
         assert log.raised() == []
-        assert open_files(file) == 0
+        eventually(lambda: open_files(file) == 0)
 
 
 @pytest.mark.skipif(WINDOWS, reason="there a file that is open is not removed")

@@ -7,6 +7,7 @@ import os
 import random
 import struct
 import threading
+import time
 from collections.abc import Callable
 
 import pytest
@@ -183,7 +184,10 @@ def test_storm_of_every_call(backend: str) -> None:
 
         def visit(seed: int) -> None:
             chance = random.Random(seed)
+            until = time.monotonic() + 8
             for _ in range(int(150 * SCALE)):
+                if time.monotonic() > until:
+                    break  # a busy machine
                 with contextlib.suppress(OSError), dial(server) as peer:
                     peer.settimeout(0.05)
                     peer.sendall(bytes(chance.choice((1, 1000, 100_000))))
