@@ -160,9 +160,12 @@ TEST_EACH_BACKEND(the_largest_in_pieces, backend)
 
 /* ---- what is told of a bad one ---- */
 
+static wawo_u64 faults; /* that hook_fault has noted, behind the count of CLOSE; atomic */
+
 static void expect_end(struct party *server, uint64_t nth, int error, const char *words)
 {
     party_wait(server, WAWO_ON_CLOSE, nth);
+    KIT_UNTIL(wawo_load(&faults) == nth);
     party_lock(server);
     ASSERT_EQ(server->operation, WAWO_OP_ACCEPT);
     ASSERT_EQ(server->error, error);
@@ -182,6 +185,7 @@ static void hook_fault(struct party *p, const struct wawo_event *e, struct actor
     if (e->kind != WAWO_ON_CLOSE)
         return;
     p->arg = (void *)(uintptr_t)wawo_share_fault(e->share);
+    wawo_add(&faults, 1);
     ASSERT_GT(wawo_share_address(e->share, false, host, &family), 0); /* of the socket */
     ASSERT_STREQ(host, "127.0.0.1");
 }
