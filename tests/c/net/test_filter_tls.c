@@ -355,12 +355,13 @@ static void send_early(struct party *p, const struct wawo_event *e, struct actor
 
 TEST_EACH_BACKEND(tls_without_memory_for_what_a_connection_has, backend)
 {
-    size_t n = 0, connected = 0;
+    uint64_t connected = 0;
     struct stage s;
     struct wawo_share *share;
     struct party agent;
     uint16_t port;
     int listener = kit_listen(&port); /* which accepts none: not all come so far */
+    size_t n = 0;
 
     stage_open(&s, backend, 1);
     party_init(&agent, &s, WAWO_AGENT);
