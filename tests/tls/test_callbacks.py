@@ -8,6 +8,7 @@ import ssl
 import sys
 from typing import Any
 
+import certificates
 import pytest
 from peers import DEADLINE_S, Log, dial, gone, read
 from secure import Frozen, agency, door, finish, secured, server_context, shake
@@ -112,10 +113,14 @@ def test_what_an_sni_callback_raises_is_told_and_refuses(backend: str, monkeypat
 
 
 class Unwilling(ssl.SSLContext):
-    """Makes no session."""
+    """Makes no session, unless it is told to."""
 
-    def wrap_bio(self, *_: Any, **__: Any) -> Any:
-        raise ValueError("not today")
+    makes = False
+
+    def wrap_bio(self, *given: Any, **named: Any) -> Any:
+        if not self.makes:
+            raise ValueError("not today")
+        return super().wrap_bio(*given, **named)
 
 
 @pytest.mark.parametrize("closing", [False, True])
@@ -133,3 +138,18 @@ def test_a_session_that_cannot_be_made_keeps_nobody_waiting(backend: str, closin
         *[(wawo.Operation.CLOSE, errno.EPROTO)] * closing,
     ]
     assert isinstance(conn.error, ValueError)
+
+
+def test_nor_whoever_came_through_a_proxy(backend: str) -> None:
+    """With the first bytes of its handshake right behind the header."""
+    log = Log()
+    context = Unwilling(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificates.folder() / "server.pem")
+    context.makes = True  # it is tried before a server is made with it
+    with secured(log, backend, context, proxy_protocol=True) as server, dial(server) as peer:
+        context.makes = False
+        peer.sendall(b"PROXY TCP4 192.0.2.1 198.51.100.2 1234 443\r\n" + Frozen().step())
+        gone(peer)
+        log.until_count("OnClose")
+        assert server.stats()["handshakes_failed"] == 1
+    assert log.closes() == [(wawo.Operation.ACCEPT, errno.EPROTO)]

@@ -299,7 +299,7 @@ class Outlet:
     def taking(self) -> bool:
         """Whether the peer of an open connection takes what waits for it: the kernel took more, or has less that is not
         acknowledged. A file that is still being read is not the peer's fault: all that it was sent it has."""
-        if not self.ring.pieces or self.reading:
+        if not self.stuck() or self.reading:
             return self.reading or self.taken
         assert self._link.sock is not None
         left, before = system.unacknowledged(self._link.sock), self.unacknowledged

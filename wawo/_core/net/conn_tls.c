@@ -267,8 +267,10 @@ int wawo_share_secure(struct wawo_share *s, const struct wawo_tls_ops *ops, void
 
 void wawo_share_leave_bare(struct wawo_share *s, int error)
 {
-    if (is_here(s) && s->conn->secure && s->conn->state < WAWO_CONN_DETACHING)
-        wawo_conn_break(s->conn, wawo_tls_fail(s->conn, WAWO_TLS_FAILED, error));
+    if (!is_here(s) || !s->conn->secure || s->conn->state >= WAWO_CONN_DETACHING)
+        return;
+    wawo_conn_drop_backlog(s->conn); /* what came behind a PROXY header */
+    wawo_conn_break(s->conn, wawo_tls_fail(s->conn, WAWO_TLS_FAILED, error));
 }
 
 int wawo_share_start_tls(struct wawo_share *s, const struct wawo_tls_ops *ops, void *session, unsigned how)

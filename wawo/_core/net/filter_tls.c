@@ -307,7 +307,7 @@ void wawo_tls_seal(struct wawo_conn *c)
             break;
     }
     wawo_tls_leave(c, inside);
-    if (n != 0)
+    if (n != 0 || t->reading) /* behind a file nobody knows */
         t->midway = n == WAWO_AGAIN;
     if (wawo_likely(n >= 0 || n == WAWO_AGAIN))
         return;
