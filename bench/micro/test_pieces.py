@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.timeout(300)  # the first one builds the core
+
 OPERATIONS = 1000
 PIECES = (
     "cut_length",
