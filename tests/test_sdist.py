@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[1]
 MADE = {"PKG-INFO", "setup.cfg"}
 """What setuptools adds, beside the folder of its egg-info."""
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 
 def in_repository() -> list[str]:

@@ -18,7 +18,7 @@ import wawo
 CHECKOUT = Path(__file__).resolve().parents[1]
 HINT = ", or set WAWO_NO_EXTENSION=1 to install wawo with its slower pure-Python engine"
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 
 @pytest.fixture

@@ -140,10 +140,10 @@ class Component:
     def stop(self, *, drain: float = 0.0) -> None:
         """Stop: accept and connect no more, let connections finish for ``drain`` seconds, then close them.
 
-        Each gets OnClose, then OnShutdown comes once. Blocks until that is done; in a callback on one of its own
-        threads it only asks, returns at once and completes after it; so it does in a signal handler that came in the
-        middle of the portable engine. Does nothing when stopped. ``drain`` is 0 to 86,400 seconds; a later call may
-        shorten it.
+        What the system takes at that moment still goes out; a connection that has more is reset. Each gets OnClose,
+        then OnShutdown comes once. Blocks until that is done; in a callback on one of its own threads it only asks,
+        returns at once and completes after it; so it does in a signal handler that came in the middle of the portable
+        engine. Does nothing when stopped. ``drain`` is 0 to 86,400 seconds; a later call may shorten it.
         """
         drain = check_seconds("drain", drain, _DRAIN_SECONDS)
         run = self._run

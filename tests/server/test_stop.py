@@ -8,6 +8,7 @@ import threading
 from typing import Any
 
 import pytest
+from peers import read_all
 from servers import DEADLINE_S, Log, dial
 
 import wawo
@@ -38,6 +39,30 @@ def test_stop_with_drain_lets_connections_finish(server: wawo.TcpServer, log: Lo
     stopper.join(DEADLINE_S)
     assert server.state is wawo.ServiceState.STOPPED
     assert log.names()[-1] == "OnShutdown"
+
+
+@pytest.mark.parametrize("drain", [0.0, 0.05])
+def test_stop_with_output_left_is_a_reset(backend: str, drain: float) -> None:
+    """A FIN would tell the peer that the part it got was all."""
+
+    class Flood(wawo.Listener):
+        def OnReceive(self, conn: wawo.Connection, data: bytes) -> None:
+            conn.send(bytes(40_000_000))
+            asked.set()
+
+        def OnClose(self, conn: wawo.Connection, operation: wawo.Operation, error: int) -> None:
+            closes.append((operation, error))
+
+    asked, closes = threading.Event(), []
+    with wawo.TcpServer(Flood(), backend=backend, io_threads=1, max_pending=50_000_000) as server:
+        server.start("127.0.0.1", 0)
+        with dial(server) as peer:
+            peer.sendall(b"x")
+            assert asked.wait(DEADLINE_S)
+            server.stop(drain=drain)
+            with pytest.raises(ConnectionResetError):
+                read_all(peer)
+    assert closes == [(wawo.Operation.CLOSE, 0)]
 
 
 @pytest.mark.parametrize("drain", [-1, float("nan"), 86_401])

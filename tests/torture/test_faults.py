@@ -27,7 +27,7 @@ STRICT = bool(os.environ.get("WAWO_FAULTS"))  # the lane: what is missing is a f
 CORE = Path(__file__).resolve().parents[2] / "wawo" / "_core"
 COMPILER = next((name for name in ("gcc", "clang", "cc") if shutil.which(name)), "")
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 
 def need(tool: str) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from .limits import time_up
 from .timers import Timer
-from .words import CLOSING, ON_SHUTDOWN, OP_CLOSE, PREAMBLE
+from .words import ON_SHUTDOWN, PREAMBLE
 
 if TYPE_CHECKING:
     from .endpoint import Endpoint
@@ -104,9 +105,7 @@ class Branch:
                 assert link.preamble is not None
                 link.preamble.end()
                 continue
-            link.share.advance(CLOSING)  # from here on only CLOSE is told
-            link.flush()  # what the kernel takes now still goes out
-            link.end(OP_CLOSE, 0)
+            time_up(link, 0)
 
     def _stop(self, until: float) -> None:
         """May be called again: with an earlier time, or for nothing."""

@@ -50,17 +50,21 @@ def _silent_at(link: Link) -> float:
     return float(at)
 
 
-def _end_silent(link: Link) -> None:
-    """Without waiting for the peer's FIN: it had its time. What the kernel has still goes out; output that it did not
-    take is lost, so that end is a reset."""
-    link.branch.stats["idle_closed"] += 1
-    link.share.silent = True
+def time_up(link: Link, error: int) -> None:
+    """End it at once, without waiting for the peer's FIN. What the kernel takes now still goes out; output that it does
+    not take is lost, so that end is a reset."""
     link.share.advance(CLOSING)  # nothing more is accepted that could not go out
     link.flush()
     if link.pending() > 0:
-        link.abort(OP_CLOSE, errno.ETIMEDOUT)
+        link.abort(OP_CLOSE, error)
     else:
-        link.end(OP_CLOSE, errno.ETIMEDOUT)
+        link.end(OP_CLOSE, error)
+
+
+def _end_silent(link: Link) -> None:
+    link.branch.stats["idle_closed"] += 1
+    link.share.silent = True
+    time_up(link, errno.ETIMEDOUT)
 
 
 class Rate:

@@ -170,6 +170,8 @@ bool wawo_conn_acknowledged(struct wawo_conn *c);
 void wawo_conn_watch_silence(struct wawo_conn *c);
 /* Its timer fired while it was open: ends it, or looks again later. */
 void wawo_conn_silence_due(struct wawo_conn *c);
+/* Ends it without waiting for the peer's FIN: what the kernel takes now still goes out, the rest is lost with a reset. */
+void wawo_conn_time_up(struct wawo_conn *c, int error);
 /* Starts to limit what is received, if the endpoint wants that. WAWO_ENOMEM. */
 int wawo_conn_open_rate(struct wawo_conn *c);
 void wawo_conn_close_rate(struct wawo_conn *c);

@@ -65,18 +65,22 @@ static bool all_went(struct wawo_conn *c)
     return loop->ops->send(loop->backend, &c->sock) == 0 && wawo_conn_pending(c) == 0;
 }
 
-/* Without waiting for the peer's FIN: it had its time. What the kernel has still goes out; output that it did not take,
- * or is not known to have taken, is lost, so that end is a reset. */
+/* Output that the kernel did not take, or is not known to have taken, is lost: a FIN would hide that from its peer. */
+void wawo_conn_time_up(struct wawo_conn *c, int error)
+{
+    wawo_share_advance(c->share, WAWO_SHARE_CLOSING); /* nothing more is accepted that could not go out */
+    wawo_conn_flush(c);
+    if (all_went(c))
+        wawo_conn_end(c, WAWO_OP_CLOSE, error);
+    else
+        wawo_conn_abort(c, WAWO_OP_CLOSE, error);
+}
+
 static void end_silent(struct wawo_conn *c)
 {
     wawo_bump(&c->branch->stats.idle_closed, 1);
     wawo_store_relaxed(&c->share->silent, 1);
-    wawo_share_advance(c->share, WAWO_SHARE_CLOSING); /* nothing more is accepted that could not go out */
-    wawo_conn_flush(c);
-    if (all_went(c))
-        wawo_conn_end(c, WAWO_OP_CLOSE, ETIMEDOUT);
-    else
-        wawo_conn_abort(c, WAWO_OP_CLOSE, ETIMEDOUT);
+    wawo_conn_time_up(c, ETIMEDOUT);
 }
 
 void wawo_conn_silence_due(struct wawo_conn *c)

@@ -379,9 +379,7 @@ static void end_all(struct wawo_branch *b)
             wawo_preamble_end(c);
             continue;
         }
-        wawo_share_advance(c->share, WAWO_SHARE_CLOSING); /* from here on only CLOSE is told */
-        wawo_conn_flush(c); /* what the kernel takes now still goes out */
-        wawo_conn_end(c, WAWO_OP_CLOSE, 0);
+        wawo_conn_time_up(c, 0);
     }
 }
 
