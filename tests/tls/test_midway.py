@@ -137,6 +137,34 @@ def test_close_waits_for_the_rest(backend: str, size: int) -> None:
     assert end_of(log, it.conn) == CLEAN
 
 
+def test_close_before_anything_was_tried(backend: str, file: Path) -> None:
+    """Neither what waits nor the peer's end, right behind the rest, is known to the session then."""
+    log = Log()
+    with midway(log, backend) as it:
+        it.on_loop(lambda: (it.conn.send(b"small"), it.conn.send_file(file), it.conn.close()))
+        it.sock.sendall(it.rest)
+        assert it.read_to_end() == b"small" + file.read_bytes()
+        it.sock.sendall(it.peer.goodbye())
+    assert end_of(log, it.conn) == CLEAN
+
+
+def test_close_and_the_peer_has_gone(backend: str) -> None:
+    log = Log()
+    with midway(log, backend) as it:
+        it.on_loop(lambda: (it.conn.send(b"lost"), it.conn.close(), it.sock.shutdown(socket.SHUT_WR)))
+        assert end_of(log, it.conn) == (wawo.Operation.CLOSE, errno.EPROTO)
+
+
+def test_it_fails_in_a_pause(backend: str) -> None:
+    """Nothing that a resume would bring can come any more."""
+    log = Log()
+    with midway(log, backend) as it:
+        it.on_loop(lambda: (it.conn.pause(), it.conn.send(b"lost"), it.conn.flush()))
+        it.sock.sendall(b"this is no record")
+        it.sock.shutdown(socket.SHUT_WR)
+        assert end_of(log, it.conn) == (wawo.Operation.RECEIVE, errno.EPROTO)
+
+
 def test_a_pause_does_not_keep_the_rest_back(backend: str) -> None:
     """Which waits for what was sent: for OnDrain, say."""
     log = Log(OnDrain=lambda conn: conn.close())

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from .link import Link
 
 _READ_SIZE = 64 * 1024
+_KEEP_SIZE = 64 * 1024  # bytes that a session which has to read on adds to in a pause
 _RECEIVE = NAMES[ON_RECEIVE]
 
 
@@ -258,6 +259,13 @@ class Inlet:
         if tls is not None and tls.error is not None:
             return tls.number
         return 0 if self._codec is None or self._codec.finish() else errno.EBADMSG
+
+    def keeps_enough(self) -> bool:
+        """A pause keeps back as much of what it received as it should."""
+        b, kept = self.backlog, max(0, len(self._unread) - self._most)
+        if b is not None:
+            kept += sum(map(len, b.input)) + sum(len(event[2] or b"") for event in b.held)
+        return kept > _KEEP_SIZE
 
     # ---- Pull ----
 

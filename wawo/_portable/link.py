@@ -243,6 +243,7 @@ class Link(Sock):
         self.inlet.drop_backlog()
         self.state = FLUSHING
         self.shut = True
+        secure.doubt(self)
         self.inlet.pauses = 0  # a reset must be noticed, and unread input would turn our FIN into one
         if not self.eof:
             self.order(RECV, 0)

@@ -142,7 +142,7 @@ class Outlet:
         if tls is not None:
             before = tls.midway
             total = self._write_sealed(tls, sock)
-            if tls.midway != before:
+            if tls.midway != before or (tls.midway and self._link.eof):
                 secure.receive(self._link, tls)
             return total
         total = self._write_ring(self.ring, sock)

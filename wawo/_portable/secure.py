@@ -110,16 +110,29 @@ def shaking(link: Link | None) -> bool:
 
 
 def reads_first(link: Link) -> bool:
-    """Whether its session has to read before it can write: no pause keeps that back."""
-    return link.tls is not None and (link.tls.shaking or link.tls.midway)
+    """Whether its session has to read before it can write: a pause keeps that back only where a peer says much beside
+    it."""
+    tls = link.tls
+    return tls is not None and (tls.shaking or (tls.midway and not link.inlet.keeps_enough()))
+
+
+def doubt(link: Link) -> None:
+    """It begins to close: what is read goes to the session until that has shown whether it can write what waits."""
+    tls = link.tls
+    if tls is not None and not (tls.shaking or tls.goodbye or tls.error is not None or link.inlet.broken):
+        link.out.bring_posts()
+        tls.midway = bool(link.out.ring.pieces)
 
 
 def receive(link: Link, tls: Tls) -> None:
-    """That has changed."""
-    if link.eof:
-        tls.read()  # an end in the middle is an error
+    """It has tried to write: that may have changed."""
+    in_vain = link.eof or (link.state == FLUSHING and link.inlet.broken)
+    if tls.midway and in_vain and not link.out.reading:
+        tls.open(b"")  # an end in the middle is an error
         link.loop.touch(link)
-    elif tls.midway:
+    elif link.eof:
+        pass
+    elif reads_first(link):
         link.order(RECV, 0)
     elif link.inlet.pauses:
         link.order(0, RECV)
@@ -203,6 +216,8 @@ def look(link: Link) -> None:
         link.loop.touch(link)
     elif tls.wire.pieces or tls.midway:
         link.loop.touch(link)
+        if link.inlet.pauses and not reads_first(link):
+            link.order(0, RECV)
 
 
 def end_of_stream(link: Link) -> bool:
@@ -214,14 +229,16 @@ def end_of_stream(link: Link) -> bool:
         tls.feed(b"")
         _wait_for_step(link, tls)
         return True
-    if (link.state == RUNNING or tls.midway) and not tls.ended and tls.error is None:
+    if link.state == RUNNING and not tls.ended and tls.error is None:
         tls.open(b"")  # an end that was not announced is an error
     return False
 
 
 def failed(link: Link) -> bool:
-    """Whether its handshake has: no pause keeps that back, for nothing can come before it."""
-    return shaking(link) and link.tls is not None and link.tls.error is not None
+    """Whether it has where it has to read before it can write: no pause keeps that back, for nothing can come before
+    it."""
+    tls = link.tls
+    return tls is not None and (tls.shaking or tls.midway) and tls.error is not None
 
 
 def finish(link: Link, operation: int) -> int:

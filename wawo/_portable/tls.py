@@ -57,7 +57,7 @@ class Tls:
         self.shaking = True
         self.queued = False  # on the loop's list of those that wait for a step
         self.lost = False  # something that was accepted is never sealed
-        self.midway = False  # it must read the rest of a message of its own before it can write
+        self.midway = False  # it must read the rest of a message of its own before it can write, or so it may be
         self.error: Exception | None = None  # it is broken: nothing is opened or sealed any more
         self.ended = False  # the peer has said that this was all
         self.goodbye = False  # so have we
@@ -153,7 +153,7 @@ class Tls:
 
     def send(self, data: memoryview, flags: int, /) -> int:
         """Seal a record; how many bytes went into it, 0 when enough is sealed, or nothing can be now, or any more."""
-        if self.held >= SEALED_MOST or self.error is not None:
+        if (self.held >= SEALED_MOST and not self.midway) or self.error is not None:
             return 0
         try:
             n = self._call(self._object.write, data[:_RECORD])

@@ -480,6 +480,295 @@ TEST_EACH_BACKEND(tls_begins_with_plaintext_behind, backend)
     party_close(&s, &server);
 }
 
+/* ---- in the middle of a ticket ---- */
+
+/* As a backend that has more to tell of it in the same list; nothing: the peer's FIN. */
+static void tell_read(struct wawo_conn *c, const void *bytes, size_t len)
+{
+    struct wawo_done d = {.id = c->sock.id, .kind = WAWO_DONE_RECV, .len = len};
+
+    if (d.len > 0) {
+        d.chunk = wawo_chunk_new(d.len);
+        ASSERT_TRUE(d.chunk != NULL);
+        memcpy(d.chunk->data, bytes, len);
+        d.ptr = d.chunk->data;
+        d.chunk->used = d.len;
+    }
+    wawo_conn_done(c, &d);
+}
+
+/* Answers of a session that wait for the kernel. */
+static void put_answers(struct wawo_conn *c)
+{
+    static uint8_t answers[1 << 16];
+
+    memset(answers, 'k', sizeof answers);
+    ASSERT_EQ(wawo_ring_copy(&c->sock.out, &wawo_net_of(c)->loop->heap, answers, sizeof answers, false), 0);
+}
+
+static void skip_answers(int fd)
+{
+    static uint8_t answers[1 << 16];
+
+    ASSERT_EQ(kit_read(fd, answers, sizeof answers), sizeof answers);
+}
+
+enum { AT_ONCE = 1, BEHIND_ANSWERS = 2, BEFORE_A_FIN = 4, TRIED = 8 };
+
+static void say_and_close(struct party *p, const struct wawo_event *e, struct actor *a)
+{
+    int how = *(const int *)p->arg;
+    struct wawo_conn *c;
+
+    (void)a;
+    if (e->kind != WAWO_ON_RECEIVE)
+        return;
+    c = e->share->conn;
+    if (how & BEHIND_ANSWERS)
+        put_answers(c);
+    ASSERT_EQ(wawo_share_send(e->share, "bye", 3), 1);
+    if (how & TRIED)
+        ASSERT_TRUE(wawo_share_flush(e->share));
+    ASSERT_TRUE(wawo_share_close(e->share));
+    if (how & (AT_ONCE | BEFORE_A_FIN))
+        tell_read(c, "t", 1);
+    if (how & BEFORE_A_FIN)
+        tell_read(c, NULL, 0);
+}
+
+/* What was accepted goes, though its session could not write when it was closed. */
+static void closes_midway(const char *backend, int how)
+{
+    uint8_t record[WAWO_TLS_RECORD];
+    struct stage s;
+    struct party server;
+    char end;
+    int fd;
+
+    open_server(&s, &server, backend, say_and_close);
+    server.options.close_timeout_ns = 2 * KIT_DEADLINE_S * WAWO_SEC;
+    server.arg = &how;
+    party_start(&server);
+    fd = toytls_connect(server.port);
+    kit_write(fd, "D\0\1xT", 5);
+    party_wait(&server, WAWO_ON_RECEIVE, 1);
+    if (how & BEHIND_ANSWERS)
+        skip_answers(fd);
+    if (!(how & (AT_ONCE | BEFORE_A_FIN)))
+        kit_write(fd, "t", 1);
+    ASSERT_EQ(toytls_read(fd, record), 3u);
+    if (!(how & BEFORE_A_FIN)) {
+        part(&server, fd);
+    } else {
+        ASSERT_EQ(toytls_read(fd, record), 0u);
+        ASSERT_EQ(kit_read(fd, &end, 1), 0u);
+        kit_close(fd);
+        party_wait(&server, WAWO_ON_CLOSE, 1);
+        ASSERT_EQ(server.error, 0);
+    }
+    party_close(&s, &server);
+}
+
+TEST_EACH_BACKEND(tls_closed_midway_before_it_wrote, backend)
+{
+    closes_midway(backend, 0);
+    closes_midway(backend, AT_ONCE);
+    closes_midway(backend, BEHIND_ANSWERS);
+}
+
+TEST_EACH_BACKEND(tls_closed_midway_with_a_fin_behind_the_rest, backend)
+{
+    closes_midway(backend, BEFORE_A_FIN);
+    closes_midway(backend, BEFORE_A_FIN | TRIED);
+}
+
+static void answer_at_the_limit(struct party *p, const struct wawo_event *e, struct actor *a)
+{
+    struct wawo_conn *c;
+
+    (void)p, (void)a;
+    if (e->kind != WAWO_ON_RECEIVE)
+        return;
+    c = e->share->conn;
+    ASSERT_EQ(wawo_share_send(e->share, "late", 4), 1);
+    ASSERT_TRUE(wawo_share_flush(e->share));
+    ASSERT_TRUE(wawo_tls_of(c)->midway);
+    tell_read(c, "t", 1);
+    put_answers(c);
+    wawo_tls_proceed(c);
+    ASSERT_TRUE(!wawo_tls_of(c)->midway);
+}
+
+/* However much is sealed already: as long as nobody knows that it may write, no pause would hold. */
+TEST_EACH_BACKEND(tls_midway_with_much_that_is_sealed, backend)
+{
+    uint8_t record[WAWO_TLS_RECORD];
+    struct stage s;
+    struct party server;
+    int fd;
+
+    open_server(&s, &server, backend, answer_at_the_limit);
+    party_start(&server);
+    fd = toytls_connect(server.port);
+    kit_write(fd, "D\0\1xT", 5);
+    skip_answers(fd);
+    ASSERT_EQ(toytls_read(fd, record), 4u);
+    part(&server, fd);
+    party_close(&s, &server);
+}
+
+struct midway {
+    struct wawo_conn *paused; /* NULL: not yet */
+    uint64_t rounds;
+};
+
+/* Messages of one byte: at an `a` it pauses and says something. An `e` of another one is answered; when one comes, the
+ * peer of the paused one ends a ticket, says something and begins the next ticket, in one go. */
+static void answer_or_pause(struct party *p, const struct wawo_event *e, struct actor *a)
+{
+    static const uint8_t round[] = {'t', 'D', 0, 2, (uint8_t)~1, (uint8_t)~'c', 'T'};
+    struct midway *m = p->arg;
+
+    (void)a;
+    if (e->kind != WAWO_ON_RECEIVE)
+        return;
+    if (*e->ptr == 'e') {
+        ASSERT_EQ(wawo_share_send(e->share, "e", 1), 1);
+        if (m->paused != NULL && wawo_conn_receives(m->paused)) {
+            tell_read(m->paused, round, sizeof round);
+            m->rounds++;
+        }
+    } else if (*e->ptr == 'a') {
+        m->paused = e->share->conn;
+        ASSERT_EQ(wawo_share_send(e->share, "a", 1), 1);
+        ASSERT_TRUE(wawo_share_pause(e->share, true));
+    }
+}
+
+static void open_framed(struct stage *s, struct party *server, const char *backend, struct midway *m)
+{
+    open_server(s, server, backend, answer_or_pause);
+    server->options.close_timeout_ns = 2 * KIT_DEADLINE_S * WAWO_SEC;
+    server->arg = m;
+    party_framed(server, 1, 100);
+    party_start(server);
+}
+
+static void write_frame(int fd, char what)
+{
+    uint8_t record[] = {'D', 0, 2, (uint8_t)~1, (uint8_t)~what};
+
+    kit_write(fd, record, sizeof record);
+}
+
+static void read_frame(int fd, char what)
+{
+    uint8_t record[WAWO_TLS_RECORD];
+
+    ASSERT_EQ(toytls_read(fd, record), 2u);
+    ASSERT_EQ(record[1], what);
+}
+
+/* Messages `a` and `b` in one read, with the beginning of a ticket behind them. */
+static void write_two(int fd)
+{
+    uint8_t bytes[] = {'D', 0, 4, (uint8_t)~1, (uint8_t)~'a', (uint8_t)~1, (uint8_t)~'b', 'T'};
+
+    kit_write(fd, bytes, sizeof bytes);
+}
+
+TEST_EACH_BACKEND(tls_midway_in_a_pause_with_a_message_kept, backend)
+{
+    struct midway m = {.paused = NULL};
+    struct stage s;
+    struct party server;
+    int fd;
+
+    open_framed(&s, &server, backend, &m);
+    fd = toytls_connect(server.port);
+    write_two(fd);
+    party_wait(&server, WAWO_ON_RECEIVE, 1);
+    kit_write(fd, "t", 1);
+    read_frame(fd, 'a');
+    ASSERT_EQ(party_count(&server, WAWO_ON_RECEIVE), 1u);
+    ASSERT_TRUE(wawo_share_pause(m.paused->share, false));
+    part(&server, fd);
+    ASSERT_EQ(party_count(&server, WAWO_ON_RECEIVE), 2u);
+    party_close(&s, &server);
+}
+
+/* What the peer says meanwhile is kept, up to a bound. */
+TEST_EACH_BACKEND(tls_midway_for_ever_in_a_pause, backend)
+{
+    enum { TURNS = 300 };
+    uint8_t first[] = {'D', 0, 2, (uint8_t)~1, (uint8_t)~'a', 'T'};
+    struct midway m = {.paused = NULL};
+    struct stage s;
+    struct party server;
+    int fd, other, i;
+
+    open_framed(&s, &server, backend, &m);
+    fd = toytls_connect(server.port);
+    kit_write(fd, first, sizeof first);
+    party_wait(&server, WAWO_ON_RECEIVE, 1);
+    other = toytls_connect(server.port);
+    for (i = 0; i < TURNS; i++) {
+        write_frame(other, 'e');
+        read_frame(other, 'e');
+    }
+    ASSERT_TRUE(m.rounds > 1 && m.rounds < 100);
+    ASSERT_TRUE(wawo_share_pause(m.paused->share, false));
+    kit_write(fd, "t", 1);
+    read_frame(fd, 'a');
+    part(&server, fd);
+    ASSERT_EQ(party_count(&server, WAWO_ON_RECEIVE), 1 + TURNS + m.rounds);
+    kit_close(other);
+    party_close(&s, &server);
+}
+
+/* That is told at once: what would have to come before it cannot come any more. */
+TEST_EACH_BACKEND(tls_fails_midway_in_a_pause, backend)
+{
+    uint8_t bytes[] = {'D', 0, 2, (uint8_t)~1, (uint8_t)~'a', 'T'};
+    struct midway m = {.paused = NULL};
+    struct stage s;
+    struct party server;
+    char answer;
+    int fd;
+
+    open_framed(&s, &server, backend, &m);
+    fd = toytls_connect(server.port);
+    kit_write(fd, bytes, sizeof bytes);
+    party_wait(&server, WAWO_ON_RECEIVE, 1);
+    kit_write(fd, "?", 1);
+    ASSERT_EQ(kit_read(fd, &answer, 1), 1u);
+    ASSERT_EQ(answer, 'A');
+    kit_close(fd);
+    party_wait(&server, WAWO_ON_CLOSE, 1);
+    ASSERT_EQ(server.operation, WAWO_OP_RECEIVE);
+    ASSERT_EQ(server.error, EPROTO);
+    party_close(&s, &server);
+}
+
+/* Behind a frame that is no one nothing is read, so what was to be sent never goes: it does not wait. */
+TEST_EACH_BACKEND(tls_midway_behind_a_bad_frame, backend)
+{
+    uint8_t bytes[] = {'D', 0, 3, (uint8_t)~1, (uint8_t)~'e', (uint8_t)~200, 'T'};
+    struct midway m = {.paused = NULL};
+    struct stage s;
+    struct party server;
+    int fd;
+
+    open_framed(&s, &server, backend, &m);
+    fd = toytls_connect(server.port);
+    kit_write(fd, bytes, sizeof bytes);
+    party_wait(&server, WAWO_ON_CLOSE, 1);
+    ASSERT_EQ(server.operation, WAWO_OP_RECEIVE);
+    ASSERT_EQ(server.error, EMSGSIZE);
+    kit_close(fd);
+    party_close(&s, &server);
+}
+
 TEST(tls_seeds_and_their_mutations)
 {
     fuzz_run(fuzz_tls, "tests/fuzz/seeds/tls", 500);

@@ -7,7 +7,7 @@
 #include "base/err.h"
 #include "support/toysession.h"
 
-enum { ANSWERS = 80, GOODBYE = 850, GARBAGE = 40 };
+enum { ANSWERS = 80, TICKETS = 80, GOODBYE = 850, GARBAGE = 40 };
 
 static void called_inside(void *arg)
 {
@@ -66,6 +66,8 @@ void secure_seal(struct wire *w, const struct script *s, size_t clear, bool clie
         n = sim_size(wawo_min_size(s->len - at, WAWO_TLS_RECORD));
         if (sim_chance(ANSWERS))
             put(w, "K", 1);
+        if (sim_chance(TICKETS))
+            put(w, "Tt", 2);
         put_record(w, s->wire + at, n);
     }
     if (sim_chance(GARBAGE))

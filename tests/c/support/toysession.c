@@ -111,12 +111,15 @@ static ptrdiff_t open_record(void *session, void *to, size_t room)
     for (;;) {
         if (t->have < 1 && !gather(t, 1))
             return 0;
+        if (t->midway != (t->record[0] == 't'))
+            return fail(t);
         if (t->record[0] == 'C')
             return WAWO_ECLOSED;
-        if (t->record[0] != 'K')
+        if (t->record[0] != 'K' && t->record[0] != 'T' && t->record[0] != 't')
             break;
         t->have = 0;
-        err = wawo_tls_put(t->pipe, "k", 1);
+        t->midway = t->record[0] == 'T';
+        err = t->record[0] == 'K' ? wawo_tls_put(t->pipe, "k", 1) : 0;
         if (err != 0)
             return err;
     }
@@ -148,6 +151,8 @@ static ptrdiff_t seal(void *session, const void *data, size_t len)
 
     called(t);
     WAWO_CHECK(len > 0);
+    if (t->midway)
+        return WAWO_AGAIN;
     len = wawo_min_size(len, WAWO_TLS_RECORD);
     record[0] = 'D';
     record[1] = (uint8_t)(len >> 8);
@@ -162,7 +167,7 @@ static int part(void *session)
     struct toy *t = session;
 
     called(t);
-    return wawo_tls_put(t->pipe, "C", 1);
+    return wawo_tls_put(t->pipe, "C", 1); /* midway too, where OpenSSL cannot: a run tells from it how it ended */
 }
 
 static void keep(void *session, bool keeps)

@@ -1,5 +1,6 @@
 /* The session of a TLS that anybody can read: handshake `H` and `h`; records `D`, two bytes of length, the bytes with
- * every bit turned; `K` is answered with `k`; `C` is close_notify; all else is answered with `A`, and fails. */
+ * every bit turned; `K` is answered with `k`; `T` is a ticket up to its last record, which is `t`: it seals nothing
+ * between them; `C` is close_notify; all else is answered with `A`, and fails. */
 #ifndef WAWO_TESTS_TOYSESSION_H
 #define WAWO_TESTS_TOYSESSION_H
 
@@ -13,7 +14,7 @@ struct toy {
     struct wawo_tls_pipe *pipe;
     void (*called)(void *arg); /* by each of its functions; NULL: nobody asks */
     void *arg;
-    bool client, begun, keeps;
+    bool client, begun, keeps, midway;
     size_t have;
     uint8_t record[TOY_HEAD + WAWO_TLS_RECORD]; /* as far as it has come */
     uint8_t sealed[TOY_HEAD + WAWO_TLS_RECORD]; /* its own: another may be sealed while this is sent */

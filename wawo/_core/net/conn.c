@@ -262,6 +262,8 @@ static void begin_close(struct wawo_conn *c, enum wawo_operation op, int error)
     wawo_conn_close_rate(c);
     c->state = WAWO_CONN_FLUSHING;
     c->shut = true;
+    if (wawo_unlikely(c->secure))
+        wawo_tls_doubt(c);
     if (wawo_likely(!wawo_conn_reads_on(c)))
         wawo_conn_discard_input(c);
     else if (wawo_conn_receives(c))

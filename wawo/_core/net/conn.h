@@ -119,12 +119,16 @@ static inline bool wawo_conn_reads_on(const struct wawo_conn *c)
            wawo_tls_of(c)->plain.head != NULL;
 }
 
-/* Whether what the peer sends is wanted now. No pause of the listener's keeps back what the session needs. */
+/* A pause keeps back as much of what it received as it should: conn_kept.c. */
+bool wawo_conn_keeps_enough(const struct wawo_conn *c);
+
+/* Whether what the peer sends is wanted now. A pause of the listener's keeps back what the session needs only where a peer
+ * says much beside it. */
 static inline bool wawo_conn_receives(const struct wawo_conn *c)
 {
     unsigned pauses = c->pauses;
 
-    if (wawo_unlikely(wawo_conn_reads_first(c)))
+    if (wawo_unlikely(wawo_conn_reads_first(c)) && !wawo_conn_keeps_enough(c))
         pauses &= WAWO_PAUSE_MEMORY | WAWO_PAUSE_TLS;
     return pauses == 0 && (c->state == WAWO_CONN_OPEN || wawo_conn_reads_on(c));
 }

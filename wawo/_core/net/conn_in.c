@@ -365,10 +365,8 @@ void wawo_conn_receive_ended(struct wawo_conn *c)
     c->eof = true;
     if (c->state == WAWO_CONN_LINGERING)
         wawo_conn_end(c, WAWO_OP_CLOSE, 0); /* its reason is noted */
-    else if (wawo_unlikely(wawo_conn_reads_on(c)))
-        wawo_conn_end(c, WAWO_OP_CLOSE, -wawo_tls_fail(c, WAWO_TLS_CUT, WAWO_EPROTO));
     else
-        wawo_net_touch(c); /* noticed after the batch: callbacks may still answer */
+        wawo_net_touch(c); /* noticed after the batch: callbacks may still answer, and what is kept comes first */
 }
 
 /* Delivers what was held back; true when that made events, which go first. */

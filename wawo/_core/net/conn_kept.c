@@ -6,7 +6,11 @@
 #include "../base/atomic.h"
 #include "net.h"
 
-enum { FEW = 4 * 1024 }; /* bytes: to copy them costs less than to ask what it would spare */
+enum {
+    FEW = 4 * 1024, /* bytes: to copy them costs less than to ask what it would spare */
+    SOME_EVENTS = 64, /* that a session which has to read on adds to in a pause */
+    SOME_BYTES = 64 * 1024
+};
 
 struct packing {
     struct wawo_chunk *to; /* NULL: what there is to be moved is only counted */
@@ -79,10 +83,24 @@ void wawo_conn_keep(struct wawo_backlog *b)
     wawo_net_touch(b->conn);
 }
 
-/* Whether it is time for what is kept; of a session that needs to read, not for events of a paused listener. */
+bool wawo_conn_keeps_enough(const struct wawo_conn *c)
+{
+    const struct wawo_held *h = c->backlog != NULL ? c->backlog->first : NULL;
+    size_t bytes = 0;
+    unsigned n = 0;
+
+    if (c->state != WAWO_CONN_OPEN)
+        return false;
+    for (; h != NULL && n < SOME_EVENTS; h = h->next, n++)
+        bytes += h->event.len;
+    return n == SOME_EVENTS || bytes + wawo_pull_over(c) > SOME_BYTES;
+}
+
+/* Whether it is time for what is kept; of a session that needs to read, not for nothing but events of a paused listener. */
 static bool runs(const struct wawo_conn *c)
 {
-    bool waits = c->backlog->first != NULL && (c->pauses & WAWO_PAUSE_USER) && c->state == WAWO_CONN_OPEN;
+    const struct wawo_backlog *b = c->backlog;
+    bool waits = b->first != NULL && b->in.head == NULL && (c->pauses & WAWO_PAUSE_USER) && c->state == WAWO_CONN_OPEN;
 
     return wawo_conn_receives(c) && !waits;
 }

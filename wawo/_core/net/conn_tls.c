@@ -350,22 +350,48 @@ void wawo_tls_stands(struct wawo_conn *c)
 
 /* ---- what its session needs ---- */
 
+/* It closes, and what its session has to read before it can write never comes. */
+static bool waits_in_vain(const struct wawo_conn *c)
+{
+    const struct wawo_tls *t = wawo_tls_of(c);
+
+    if (c->state != WAWO_CONN_FLUSHING || t->plain.head == NULL || t->reading || !wawo_conn_reads_first(c))
+        return false;
+    return c->broken != 0 || (c->eof && c->backlog == NULL);
+}
+
 void wawo_tls_proceed(struct wawo_conn *c)
 {
     struct wawo_tls *t = wawo_tls_of(c);
-    bool before = t->midway, received = wawo_conn_receives(c);
+    bool before = t->midway;
 
     wawo_tls_seal(c);
-    if (wawo_likely(t->midway == before) || c->state >= WAWO_CONN_DETACHING)
+    if (wawo_likely(t->ready && !t->midway && !before) || t->fault != WAWO_TLS_FINE)
         return;
-    if (wawo_conn_reads_on(c) && c->eof)
+    if (c->state >= WAWO_CONN_DETACHING)
+        return;
+    if (waits_in_vain(c))
         wawo_conn_end(c, WAWO_OP_CLOSE, -wawo_tls_fail(c, WAWO_TLS_CUT, WAWO_EPROTO));
-    else if (!received && wawo_conn_receives(c))
-        wawo_conn_receive_on(c);
+    else if (!t->ready)
+        return;
     else if (!t->midway && c->state == WAWO_CONN_FLUSHING)
         wawo_conn_discard_input(c);
-    else if (received && !wawo_conn_receives(c))
+    else if (!wawo_conn_receives(c))
         loop_of(c)->ops->recv_stop(loop_of(c)->backend, &c->sock);
+    else if (t->midway != before)
+        wawo_conn_receive_on(c);
+    else if (c->backlog != NULL && c->backlog->in.head == NULL && !c->eof && c->broken == 0) /* only messages are kept */
+        loop_of(c)->ops->recv_start(loop_of(c)->backend, &c->sock);
+}
+
+void wawo_tls_doubt(struct wawo_conn *c)
+{
+    struct wawo_tls *t = wawo_tls_of(c);
+
+    if (!t->ready || t->fault != WAWO_TLS_FINE || c->broken != 0 || t->parted)
+        return;
+    wawo_conn_take_posts(c);
+    t->midway = t->plain.head != NULL;
 }
 
 /* ---- end ---- */
@@ -377,7 +403,6 @@ int wawo_tls_fail(struct wawo_conn *c, enum wawo_tls_fault fault, int code)
     if (t->fault == WAWO_TLS_FINE) {
         t->fault = (uint8_t)fault;
         t->error = code;
-        t->midway = false;
     }
     return t->error;
 }

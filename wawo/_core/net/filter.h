@@ -68,6 +68,8 @@ extern const struct wawo_filter_ops wawo_filter_length, wawo_filter_field, wawo_
 
 /* What the filter of a pulled connection keeps: the bytes that lie unread, and how to read them. See wawo_share_fetch. */
 size_t wawo_pull_unread(const struct wawo_conn *c);
+/* And how many more than should. */
+size_t wawo_pull_over(const struct wawo_conn *c);
 int wawo_pull_fetch(struct wawo_conn *c, void *out, size_t n, bool consume);
 
 /* See wawo_endpoint_seal. The lower ones see no more of a message than its size; one of them may have a tail. */

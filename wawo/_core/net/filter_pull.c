@@ -67,6 +67,13 @@ size_t wawo_pull_unread(const struct wawo_conn *c)
     return p != NULL ? p->unread.bytes : 0;
 }
 
+size_t wawo_pull_over(const struct wawo_conn *c)
+{
+    const struct pull *p = pull_of(c);
+
+    return p != NULL && p->unread.bytes > p->base.cfg->unread_max ? p->unread.bytes - p->base.cfg->unread_max : 0;
+}
+
 int wawo_pull_fetch(struct wawo_conn *c, void *out, size_t n, bool consume)
 {
     struct pull *p = pull_of(c);

@@ -23,6 +23,10 @@ static bool raise_run(struct wawo_tls *t, struct wawo_conn *c, struct wawo_span 
 {
     size_t taken;
 
+    if (wawo_unlikely(c->state != WAWO_CONN_OPEN)) { /* closing: nobody reads it */
+        wawo_chunk_drop(run->chunk);
+        return true;
+    }
     if (t->base.up == NULL) {
         wawo_conn_rise(c, &t->base, run, true);
         return true;
@@ -301,14 +305,16 @@ void wawo_tls_seal(struct wawo_conn *c)
         return;
     wawo_tls_use(c, t->plain.head->len);
     inside = wawo_tls_enter(c);
-    while ((head = t->plain.head) != NULL && c->sock.out.bytes < SEALED_MAX && n >= 0) {
+    while ((head = t->plain.head) != NULL && (c->sock.out.bytes < SEALED_MAX || t->midway) && n >= 0) {
         n = head->kind == WAWO_SLICE_FILE ? seal_file(t, wawo_net_of(c)) : seal_bytes(t, wawo_net_of(c));
+        if (n != 0)
+            t->midway = n == WAWO_AGAIN;
         if (t->reading)
             break;
     }
     wawo_tls_leave(c, inside);
-    if (n != 0 || t->reading) /* behind a file nobody knows */
-        t->midway = n == WAWO_AGAIN;
+    if (t->reading && c->state == WAWO_CONN_OPEN) /* behind a file nobody knows */
+        t->midway = false;
     if (wawo_likely(n >= 0 || n == WAWO_AGAIN))
         return;
     if (n == WAWO_EPROTO)

@@ -57,7 +57,7 @@ struct wawo_tls {
     bool last : 1; /* the record that is being sealed is the last for now */
     bool used : 1; /* since the last look at who is busy */
     bool lost : 1; /* something that was accepted is never sealed */
-    bool midway : 1; /* the session must read the rest of a message of its own before it can write */
+    bool midway : 1; /* the session must read the rest of a message of its own before it can write, or so it may be */
 };
 
 /* ---- the filter: filter_tls.c ---- */
@@ -81,6 +81,8 @@ int wawo_tls_begin(struct wawo_conn *c);
 
 /* Seals what waits, and goes on or ends to receive as the session needs it for that. */
 void wawo_tls_proceed(struct wawo_conn *c);
+/* It begins to close: what is read goes to the session until that has shown whether it can write what waits. */
+void wawo_tls_doubt(struct wawo_conn *c);
 /* Puts the filter below all others; no session yet. WAWO_ENOMEM. */
 int wawo_tls_push(struct wawo_conn *c);
 /* It is established: asks for its session, and receives nothing before that. */
