@@ -292,8 +292,8 @@ static void live_in_child(void *arg)
 {
     wawo_after_fork_child();
     ASSERT_EQ(wawo_live_threads(), 0u);
-#if !defined(__SANITIZE_THREAD__) && !defined(__SANITIZE_ADDRESS__) /* in a child of many threads they start none: their own
-                                                                        locks may have been held in the fork */
+/* A sanitizer cannot follow threads that a child of many threads starts: its own locks may have been held in the fork. */
+#if !defined(__SANITIZE_THREAD__) && !defined(__SANITIZE_ADDRESS__)
     struct stage fresh;
 
     stage_open(&fresh, arg, 1);

@@ -380,7 +380,7 @@ void wawo_tls_proceed(struct wawo_conn *c)
         loop_of(c)->ops->recv_stop(loop_of(c)->backend, &c->sock);
     else if (t->midway != before)
         wawo_conn_receive_on(c);
-    else if (c->backlog != NULL && c->backlog->in.head == NULL && !c->eof && c->broken == 0) /* only messages are kept */
+    else if (c->backlog != NULL && c->backlog->in.head == NULL && !c->eof && c->broken == 0) /* it keeps but messages */
         loop_of(c)->ops->recv_start(loop_of(c)->backend, &c->sock);
 }
 
