@@ -163,7 +163,10 @@ class Run:
         endpoint, pool = self._endpoint, self._pool
         if endpoint is None or pool is None:
             return dict(self._last)
-        return {**endpoint.stats(), "loops": pool.native.stats()}
+        try:
+            return {**endpoint.stats(), "loops": pool.native.stats()}
+        except StateError:  # the pool was closed meanwhile
+            return dict(self._last)
 
     def _on_stopped(self) -> None:
         self._last = self.counters()

@@ -57,6 +57,11 @@ cdef object os_error(int code, str what):
     return OSError(-code, f"{what}: {wawo_err_text(code).decode()}")
 
 
+cdef int64_t nanoseconds(double seconds):
+    """0 means never, or at once: any time above it is at least 1."""
+    return 0 if seconds <= 0 else max(1, <int64_t>(seconds * 1e9))
+
+
 @cython.final
 cdef class Threads:
     """N loops on N native threads, started at once. Any thread."""
@@ -84,10 +89,11 @@ cdef class Threads:
 
     def stop(self, double timeout):
         cdef bint ended
-        cdef int64_t ns = <int64_t>(timeout * 1e9)
-        if not self.running or self.epoch != EPOCH:
-            return True
-        self.running = False
+        cdef int64_t ns = nanoseconds(timeout)
+        with cython.critical_section(self):
+            if not self.running or self.epoch != EPOCH:
+                return True
+            self.running = False
         with nogil:
             ended = wawo_engine_stop(self.threads, ns)
         return ended
@@ -95,12 +101,12 @@ cdef class Threads:
     def stats(self):
         cdef wawo_loop_stats s
         cdef unsigned i
-        if not self.running or self.epoch != EPOCH:
-            return []
         found = []
-        for i in range(wawo_engine_count(self.threads)):
-            wawo_engine_stats(self.threads, i, &s)
-            found.append(s)
+        with cython.critical_section(self):  # a stop would free what is read
+            if self.running and self.epoch == EPOCH:
+                for i in range(wawo_engine_count(self.threads)):
+                    wawo_engine_stats(self.threads, i, &s)
+                    found.append(s)
         return found
 
     def __dealloc__(self):
@@ -148,7 +154,7 @@ cdef class Endpoint:
         self.endpoint = wawo_endpoint_new(threads.threads, <wawo_role>self.role, &o, &f, mask, <void *>self, &err)
         if self.endpoint == NULL:
             raise os_error(err, "making the endpoint")
-        wawo_engine_slow_ns(threads.threads, <int64_t>(options.slow_callback * 1e9))
+        wawo_engine_slow_ns(threads.threads, nanoseconds(options.slow_callback))
         Py_INCREF(self)  # the core's
 
     cdef unsigned sit(self, list callbacks) except *:
@@ -239,7 +245,7 @@ cdef class Endpoint:
         cdef Connection c = connection_new(self, extra)
         cdef bytes c_host = os.fsencode(host), c_local = b"" if local is None else local[0].encode()
         cdef uint16_t local_port = 0 if local is None else local[1]
-        cdef int64_t ns = 0 if timeout is None else <int64_t>(timeout * 1e9)
+        cdef int64_t ns = 0 if timeout is None else nanoseconds(timeout)
         cdef int err
         c.secret = None if tls is None else tls_new(tls)
         err = wawo_endpoint_connect(self.endpoint, c_host, port, c_local, local_port, ns, <made_t>bind_connection,
@@ -261,7 +267,7 @@ cdef class Endpoint:
 
     def stop(self, double drain):
         if self.epoch == EPOCH:
-            wawo_endpoint_stop(self.endpoint, <int64_t>(drain * 1e9))
+            wawo_endpoint_stop(self.endpoint, nanoseconds(drain))
 
     def connections(self):
         cdef size_t n, i, room = wawo_endpoint_count(self.endpoint) + 64
@@ -318,11 +324,11 @@ cdef read_options(wawo_options *o, options):
     o.keepalive_idle_s, o.keepalive_interval_s = round(idle), round(interval)
     o.high_water, o.low_water = options.high_water, options.low_water
     o.max_pending, o.max_pending_total = options.max_pending, options.max_pending_total
-    o.close_timeout_ns = <int64_t>(options.close_timeout * 1e9)
-    o.connect_timeout_ns = <int64_t>(options.connect_timeout * 1e9)
-    o.idle_timeout_ns = <int64_t>((options.idle_timeout or 0) * 1e9)
+    o.close_timeout_ns = nanoseconds(options.close_timeout)
+    o.connect_timeout_ns = nanoseconds(options.connect_timeout)
+    o.idle_timeout_ns = nanoseconds(options.idle_timeout or 0)
     o.receive_rate = options.receive_rate or 0
-    o.handshake_timeout_ns = <int64_t>(options.handshake_timeout * 1e9)
+    o.handshake_timeout_ns = nanoseconds(options.handshake_timeout)
 
 
 def backends():
