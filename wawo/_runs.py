@@ -161,9 +161,12 @@ class Run:
     def counters(self) -> dict[str, Any]:
         """The native counters; those of its last moment when the run has ended."""
         endpoint, pool = self._endpoint, self._pool
-        if endpoint is None or pool is None:
-            return dict(self._last)
-        return {**endpoint.stats(), "loops": pool.native.stats()}
+        if endpoint is not None and pool is not None:
+            with contextlib.suppress(StateError):  # the pool was closed meanwhile
+                found = {**endpoint.stats(), "loops": pool.native.stats()}
+                if self._endpoint is endpoint:  # else the loops may have ended in between
+                    return found
+        return dict(self._last)
 
     def _on_stopped(self) -> None:
         self._last = self.counters()

@@ -83,25 +83,31 @@ cdef class Threads:
         return wawo_engine_backend(self.threads).decode()
 
     def stop(self, double timeout):
-        cdef bint ended
+        cdef bint ended, mine
         cdef int64_t ns = <int64_t>(timeout * 1e9)
-        if not self.running or self.epoch != EPOCH:
+        with cython.critical_section(self):  # stats() on another thread is over with the loops, or finds that they end
+            mine = self.running and self.epoch == EPOCH
+            self.running = False
+        if not mine:
             return True
-        self.running = False
         with nogil:
             ended = wawo_engine_stop(self.threads, ns)
         return ended
 
     def stats(self):
-        cdef wawo_loop_stats s
-        cdef unsigned i
-        if not self.running or self.epoch != EPOCH:
-            return []
-        found = []
-        for i in range(wawo_engine_count(self.threads)):
-            wawo_engine_stats(self.threads, i, &s)
-            found.append(s)
-        return found
+        cdef unsigned i, n = wawo_engine_count(self.threads)
+        cdef bint runs
+        cdef wawo_loop_stats *each = <wawo_loop_stats *>PyMem_Malloc(n * sizeof(wawo_loop_stats))
+        if each == NULL:
+            raise MemoryError()
+        try:
+            with cython.critical_section(self):  # and no Python in it: that could let a stop() in
+                runs = self.running and self.epoch == EPOCH
+                for i in range(n if runs else 0):
+                    wawo_engine_stats(self.threads, i, &each[i])
+            return [each[i] for i in range(n)] if runs else []
+        finally:
+            PyMem_Free(each)
 
     def __dealloc__(self):
         if self.threads == NULL or self.epoch != EPOCH:
