@@ -14,6 +14,7 @@ from .c cimport *
 cdef extern from "Python.h":
     bint PyBytes_CheckExact(object o)
     PyObject *PyBytes_New "PyBytes_FromStringAndSize"(const char *v, Py_ssize_t len)
+    Py_ssize_t PyNumber_AsSsize_t(object o, void *too_large) except? -1
     void Py_INCREF_RAW "Py_INCREF"(PyObject *o) nogil
     void Py_DECREF_RAW "Py_DECREF"(PyObject *o)
 
@@ -168,7 +169,7 @@ cdef class Connection:
         finally:
             PyBuffer_Release(&buffer)
 
-    def fetch(self, Py_ssize_t n, /):
+    def fetch(self, n, /):
         """With Pull framing: take the first ``n`` unread bytes; None, and nothing happens, when fewer are there.
 
         Only in callbacks of this connection, OnClose included: StateError elsewhere and with another framing.
@@ -176,16 +177,17 @@ cdef class Connection:
         """
         return self._take(n, True)
 
-    def peek(self, Py_ssize_t n, /):
+    def peek(self, n, /):
         """``fetch`` that leaves the bytes unread."""
         return self._take(n, False)
 
-    cdef _take(self, Py_ssize_t n, bint consume):
+    cdef _take(self, asked, bint consume):
+        cdef Py_ssize_t n = PyNumber_AsSsize_t(asked, NULL)  # the nearest one, where it is too large for that
         cdef size_t unread = wawo_share_unread(self.share)
         cdef PyObject *data
         cdef int rc
         if n < 0:
-            raise ValueError(f"n must be 0 or more bytes, not {n}")
+            raise ValueError(f"n must be 0 or more bytes, not {asked}")
         if <size_t>n > unread:
             rc = wawo_share_fetch(self.share, NULL, <size_t>n, False)
         else:
@@ -200,7 +202,7 @@ cdef class Connection:
         if rc == 0:
             return None
         if rc == WAWO_EMSGSIZE:
-            raise ValueError(f"{n:,} bytes never lie unread at once: that is over max_size of the Pull framing")
+            raise ValueError(f"{asked:,} bytes never lie unread at once: that is over max_size of the Pull framing")
         if rc == WAWO_ENOTSUP:
             raise STATE_ERROR("fetch() and peek() are for components with framing=Pull()")
         raise STATE_ERROR("fetch() and peek() work only in the callbacks of this connection")
