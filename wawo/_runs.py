@@ -49,6 +49,7 @@ class Pool(Protocol):
 
 
 running: set[Run] = set()
+components: weakref.WeakSet[Component] = weakref.WeakSet()
 pools: weakref.WeakSet[Pool] = weakref.WeakSet()
 _lost: list[object] = []
 _reapers: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
@@ -161,12 +162,12 @@ class Run:
     def counters(self) -> dict[str, Any]:
         """The native counters; those of its last moment when the run has ended."""
         endpoint, pool = self._endpoint, self._pool
-        if endpoint is None or pool is None:
-            return dict(self._last)
-        try:
-            return {**endpoint.stats(), "loops": pool.native.stats()}
-        except StateError:  # the pool was closed meanwhile
-            return dict(self._last)
+        if endpoint is not None and pool is not None:
+            with contextlib.suppress(StateError):  # the pool was closed meanwhile
+                found = {**endpoint.stats(), "loops": pool.native.stats()}
+                if self._endpoint is endpoint:  # else the loops may have ended in between
+                    return found
+        return dict(self._last)
 
     def _on_stopped(self) -> None:
         self._last = self.counters()
@@ -217,9 +218,6 @@ class Run:
         self._pool = None
         self._owned = False
         self._stopped.set()
-        component = self.component()
-        if component is not None:
-            component._forked()
 
 
 class Latch:
@@ -306,7 +304,9 @@ def _at_exit() -> None:
 
 
 def _after_fork_in_child() -> None:
-    for run in list(running):
+    for component in list(components):  # a start, or the end of a run, may be under way on another thread
+        component._forked()
+    for run in list(running):  # whose component is gone
         run.forked()
     running.clear()
     for pool in list(pools):

@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from ._core import Endpoint, broadcast, disconnect
-from ._runs import Run, in_callback
+from ._runs import Run, components, in_callback
 from ._sockets import check_connection, lend
 from ._targets import wish_of
 from .connection import Connection
@@ -88,6 +88,7 @@ class Component:
         self._lock = threading.RLock()
         self._listener = listener
         self._listeners = make_listeners(listener, self._role, self._loops)
+        components.add(self)
 
     @property
     def listener(self) -> Any:  # AnyListener; whoever made it knows which
@@ -247,6 +248,8 @@ class Component:
 
     def _forked(self) -> None:
         self._lock = threading.RLock()
+        if self._run is not None:
+            self._run.forked()
 
 
 class Hub(Component):

@@ -58,3 +58,71 @@ def test_a_handler_sends_between_messages_and_not_inside_one(monkeypatch: pytest
     monkeypatch.setenv("WAWO_ENGINE", "portable")
     done = run_program(PROGRAM, seconds=DEADLINE_S)
     assert (done.stdout, done.stderr) == ("[b'end', b'headfiletail', b'inner', b'small'] 3\n", "")
+
+
+# A handler raises where a loop is posted to: before it is and behind that.
+RAISES = """
+import signal, socket, sys, threading, wawo
+from wawo._portable.loop import Loop
+class Stop(BaseException):
+    pass
+def handler(*_):
+    raise Stop
+signal.signal(signal.SIGUSR1, handler)
+armed = []
+step = Loop.post_all
+def post_all(self, *arguments):
+    due = armed[0] if armed and threading.current_thread() is threading.main_thread() else ""
+    armed[:] = [] if due else armed
+    if due == "before":
+        signal.raise_signal(signal.SIGUSR1)
+    result = step(self, *arguments)
+    if due == "behind":
+        signal.raise_signal(signal.SIGUSR1)
+    return result
+Loop.post_all = post_all
+def interrupted(place, work):
+    armed[:] = [place]
+    try:
+        work()
+    except Stop:
+        return True
+    finally:
+        armed.clear()
+    return False
+times = 0
+for place in ("before", "behind"):
+    back = threading.Semaphore(0)
+    echo = wawo.Listener(OnReceive=lambda conn, data: conn.send(data) and None)
+    server = wawo.TcpServer(echo)
+    times += interrupted(place, lambda: server.start("127.0.0.1", 0))
+    server.stop()
+    server.start("127.0.0.1", 0)
+    agent = wawo.TcpAgent(wawo.Listener(OnReceive=lambda conn, data: back.release()), max_connections=9)
+    agent.start()
+    times += interrupted(place, lambda: agent.connect(*server.address))
+    assert (agent.count, agent.connections()) == (0, []), place
+    with socket.create_connection(server.address) as sock:
+        times += interrupted(place, lambda: agent.adopt(sock))
+        assert agent.count == 0 and sock.fileno() >= 0, place
+    conn = agent.connect(*server.address)
+    times += interrupted(place, lambda: conn.send(b"1"))
+    conn.send(b"2")
+    assert back.acquire(timeout=10), place
+    times += interrupted(place, lambda: agent.broadcast(b"3"))
+    conn.send(b"4")
+    assert back.acquire(timeout=10), place
+    times += interrupted(place, agent.stop)
+    times += interrupted(place, server.stop)
+    agent.stop()
+    server.stop()
+    assert sum(loop["connections"] for loop in agent.stats()["loops"]) == 0, place
+print("interrupted", times >= 12)
+"""
+
+
+@pytest.mark.skipif("sys.platform == 'win32'", reason="Windows has no SIGUSR1")
+def test_a_handler_raises_in_the_middle_and_everything_can_be_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WAWO_ENGINE", "portable")
+    done = run_program(RAISES, seconds=DEADLINE_S)
+    assert (done.stdout, done.stderr) == ("interrupted True\n", "")

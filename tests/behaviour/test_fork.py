@@ -220,3 +220,49 @@ for child in children:
 print([child.exitcode for child in children])
 """
     assert run(backend, program) == ["[b'x', b'x', b'x']", "[0, 0, 0]"]
+
+
+def test_fork_while_another_thread_starts_or_ends_a_run(backend: str) -> None:
+    """What that thread holds then nobody gives back in the child, where the component can be used all the same."""
+    program = """
+warnings.simplefilter("ignore", DeprecationWarning)
+def child(server):
+    pid = os.fork()
+    if pid == 0:
+        signal.alarm(15)
+        server.stop()
+        assert server.wait(1) and server.state is wawo.ServiceState.STOPPED
+        server._listeners[0].__class__.OnPrepareListen = lambda *_: None
+        server.start("127.0.0.1", 0)
+        server.stop()
+        os._exit(0)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+here, go = threading.Event(), threading.Event()
+class Waits(wawo.Listener):
+    def OnPrepareListen(self, server, fd):
+        here.set()
+        assert go.wait(15)
+server = wawo.TcpServer(Waits(), backend=sys.argv[1])
+starter = threading.Thread(target=server.start, args=("127.0.0.1", 0))
+starter.start()
+assert here.wait(15)
+print(child(server))
+go.set()
+starter.join()
+here.clear(), go.clear()
+pool = server._run._pool
+close = type(pool).close
+def slowly(self):
+    if self is pool:
+        here.set()
+        assert go.wait(15)
+    close(self)
+type(pool).close = slowly
+ender = threading.Thread(target=server.stop)
+ender.start()
+assert here.wait(15)
+print(child(server))
+go.set()
+ender.join()
+"""
+    assert run(backend, program) == ["0", "0"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import logging
+import threading
 from typing import Any
 
 import pytest
@@ -81,3 +82,27 @@ def test_stats_live_and_after_the_end(server: wawo.TcpServer, log: Log) -> None:
     server.stop()
     assert server.stats()["accepts"] == 1
     assert server.stats()["closed"] == 1
+
+
+def test_stats_while_the_run_ends(server: wawo.TcpServer) -> None:
+    """The end comes between the counters of the component and those of its loops: these are the last ones then."""
+    run: Any = server._run
+    native = run._endpoint
+
+    class EndsMeanwhile:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(native, name)
+
+        def stats(self) -> Any:
+            run._endpoint = native
+            found = native.stats()
+            stopper = threading.Thread(target=server.stop)
+            stopper.start()
+            stopper.join(DEADLINE_S)
+            return found
+
+    run._endpoint = EndsMeanwhile()
+    stats = server.stats()
+    assert server.state is wawo.ServiceState.STOPPED
+    assert stats == server.stats()
+    assert len(stats["loops"]) == 1

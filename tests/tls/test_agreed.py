@@ -48,6 +48,30 @@ def test_the_snapshot(backend: str, version: str) -> None:
     assert log.conn().tls is told  # after the end too
 
 
+def test_a_snapshot_that_fails_is_the_end(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody hears of the handshake, nor of what came right behind it."""
+
+    def fail(*_: object) -> None:
+        raise ValueError("cannot be read")
+
+    monkeypatch.setattr("wawo.tls._agreed", fail)
+    log = Log()
+    with secured(log, backend) as server, contextlib.ExitStack() as stack:
+        try:
+            peer = stack.enter_context(shake(server))
+            peer.sendall(b"data")
+            peer.recv(1)
+        except OSError:
+            pass
+        log.until_count("OnClose")
+        conn = log.conn()
+        assert log.names() == ["OnAccept", "OnClose"]
+        assert log.closes() == [(wawo.Operation.ACCEPT, errno.EPROTO)]
+        assert (str(conn.error), conn.tls) == ("cannot be read", None)
+        stats = server.stats()
+        assert (stats["handshakes"], stats["handshakes_failed"]) == (1, 0)
+
+
 def test_there_is_none_before_the_handshake_and_without_tls(backend: str) -> None:
     seen: list[Any] = []
     log = Log(OnAccept=lambda conn: seen.append((conn.tls, conn.session)))

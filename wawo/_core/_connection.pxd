@@ -26,7 +26,7 @@ cdef class Connection:
     cdef _send_any(self, data)
     cdef _send_pieces(self, Pieces pieces)
     cdef _address(self, bint local)
-    cdef _take(self, size, bint consume)
+    cdef _take(self, asked, bint consume)
 
 
 ctypedef wawo_share *(*delivered_t)() noexcept

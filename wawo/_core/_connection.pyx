@@ -14,9 +14,9 @@ from .c cimport *
 cdef extern from "Python.h":
     bint PyBytes_CheckExact(object o)
     PyObject *PyBytes_New "PyBytes_FromStringAndSize"(const char *v, Py_ssize_t len)
+    Py_ssize_t PyNumber_AsSsize_t(object o, void *too_large) except? -1
     void Py_INCREF_RAW "Py_INCREF"(PyObject *o) nogil
     void Py_DECREF_RAW "Py_DECREF"(PyObject *o)
-    Py_ssize_t PyNumber_AsSsize_t(object o, PyObject *overflow) except? -1
 
 cdef object CLOSE_ERROR = None
 cdef object SEND_BUFFER_FULL = BufferError
@@ -181,13 +181,13 @@ cdef class Connection:
         """``fetch`` that leaves the bytes unread."""
         return self._take(n, False)
 
-    cdef _take(self, size, bint consume):
-        cdef Py_ssize_t n = PyNumber_AsSsize_t(size, NULL)  # what no size could be is the largest
+    cdef _take(self, asked, bint consume):
+        cdef Py_ssize_t n = PyNumber_AsSsize_t(asked, NULL)  # the nearest one, where it is too large for that
         cdef size_t unread = wawo_share_unread(self.share)
         cdef PyObject *data
         cdef int rc
         if n < 0:
-            raise ValueError(f"n must be 0 or more bytes, not {size}")
+            raise ValueError(f"n must be 0 or more bytes, not {asked}")
         if <size_t>n > unread:
             rc = wawo_share_fetch(self.share, NULL, <size_t>n, False)
         else:
@@ -202,7 +202,7 @@ cdef class Connection:
         if rc == 0:
             return None
         if rc == WAWO_EMSGSIZE:
-            raise ValueError(f"{size:,} bytes never lie unread at once: that is over max_size of the Pull framing")
+            raise ValueError(f"{asked:,} bytes never lie unread at once: that is over max_size of the Pull framing")
         if rc == WAWO_ENOTSUP:
             raise STATE_ERROR("fetch() and peek() are for components with framing=Pull()")
         raise STATE_ERROR("fetch() and peek() work only in the callbacks of this connection")

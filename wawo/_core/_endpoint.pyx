@@ -53,13 +53,13 @@ cdef str callback_name(int kind):
     return <str>NAMES[kind]
 
 
+cdef int64_t ns_of(double seconds) noexcept:
+    """The core's 0 is no time at all, or for ever: a time that is there is at least 1."""
+    return max(<int64_t>1, <int64_t>(seconds * 1e9)) if seconds > 0 else 0
+
+
 cdef object os_error(int code, str what):
     return OSError(-code, f"{what}: {wawo_err_text(code).decode()}")
-
-
-cdef int64_t nanoseconds(double seconds):
-    """0 means never, or at once: any time above it is at least 1."""
-    return 0 if seconds <= 0 else max(1, <int64_t>(seconds * 1e9))
 
 
 @cython.final
@@ -88,26 +88,31 @@ cdef class Threads:
         return wawo_engine_backend(self.threads).decode()
 
     def stop(self, double timeout):
-        cdef bint ended
-        cdef int64_t ns = nanoseconds(timeout)
-        with cython.critical_section(self):
-            if not self.running or self.epoch != EPOCH:
-                return True
+        cdef bint ended, mine
+        cdef int64_t ns = ns_of(timeout)
+        with cython.critical_section(self):  # stats() on another thread is over with the loops, or finds that they end
+            mine = self.running and self.epoch == EPOCH
             self.running = False
+        if not mine:
+            return True
         with nogil:
             ended = wawo_engine_stop(self.threads, ns)
         return ended
 
     def stats(self):
-        cdef wawo_loop_stats s
-        cdef unsigned i
-        found = []
-        with cython.critical_section(self):  # a stop would free what is read
-            if self.running and self.epoch == EPOCH:
-                for i in range(wawo_engine_count(self.threads)):
-                    wawo_engine_stats(self.threads, i, &s)
-                    found.append(s)
-        return found
+        cdef unsigned i, n = wawo_engine_count(self.threads)
+        cdef bint runs
+        cdef wawo_loop_stats *each = <wawo_loop_stats *>PyMem_Malloc(n * sizeof(wawo_loop_stats))
+        if each == NULL:
+            raise MemoryError()
+        try:
+            with cython.critical_section(self):  # and no Python in it: that could let a stop() in
+                runs = self.running and self.epoch == EPOCH
+                for i in range(n if runs else 0):
+                    wawo_engine_stats(self.threads, i, &each[i])
+            return [each[i] for i in range(n)] if runs else []
+        finally:
+            PyMem_Free(each)
 
     def __dealloc__(self):
         if self.threads == NULL or self.epoch != EPOCH:
@@ -154,7 +159,7 @@ cdef class Endpoint:
         self.endpoint = wawo_endpoint_new(threads.threads, <wawo_role>self.role, &o, &f, mask, <void *>self, &err)
         if self.endpoint == NULL:
             raise os_error(err, "making the endpoint")
-        wawo_engine_slow_ns(threads.threads, nanoseconds(options.slow_callback))
+        wawo_engine_slow_ns(threads.threads, ns_of(options.slow_callback))
         Py_INCREF(self)  # the core's
 
     cdef unsigned sit(self, list callbacks) except *:
@@ -245,7 +250,7 @@ cdef class Endpoint:
         cdef Connection c = connection_new(self, extra)
         cdef bytes c_host = os.fsencode(host), c_local = b"" if local is None else local[0].encode()
         cdef uint16_t local_port = 0 if local is None else local[1]
-        cdef int64_t ns = 0 if timeout is None else nanoseconds(timeout)
+        cdef int64_t ns = 0 if timeout is None else ns_of(timeout)
         cdef int err
         c.secret = None if tls is None else tls_new(tls)
         err = wawo_endpoint_connect(self.endpoint, c_host, port, c_local, local_port, ns, <made_t>bind_connection,
@@ -267,7 +272,7 @@ cdef class Endpoint:
 
     def stop(self, double drain):
         if self.epoch == EPOCH:
-            wawo_endpoint_stop(self.endpoint, nanoseconds(drain))
+            wawo_endpoint_stop(self.endpoint, ns_of(drain))
 
     def connections(self):
         cdef size_t n, i, room = wawo_endpoint_count(self.endpoint) + 64
@@ -324,11 +329,11 @@ cdef read_options(wawo_options *o, options):
     o.keepalive_idle_s, o.keepalive_interval_s = round(idle), round(interval)
     o.high_water, o.low_water = options.high_water, options.low_water
     o.max_pending, o.max_pending_total = options.max_pending, options.max_pending_total
-    o.close_timeout_ns = nanoseconds(options.close_timeout)
-    o.connect_timeout_ns = nanoseconds(options.connect_timeout)
-    o.idle_timeout_ns = nanoseconds(options.idle_timeout or 0)
+    o.close_timeout_ns = ns_of(options.close_timeout)
+    o.connect_timeout_ns = ns_of(options.connect_timeout)
+    o.idle_timeout_ns = ns_of(options.idle_timeout or 0)
     o.receive_rate = options.receive_rate or 0
-    o.handshake_timeout_ns = nanoseconds(options.handshake_timeout)
+    o.handshake_timeout_ns = ns_of(options.handshake_timeout)
 
 
 def backends():

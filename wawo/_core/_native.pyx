@@ -236,8 +236,10 @@ cdef void deliver_handshake(Endpoint ep, const wawo_event *e) noexcept:
     try:
         if e.len > 0:
             tls_shaken(conn.secret)
-    except BaseException as error:
-        report(ep, seat_of(e), conn, error, "tls_info")
+    except BaseException as error:  # a certificate that was verified and yet cannot be read
+        conn.secret.error = error
+        wawo_share_refuse(e.share, operation_of(ep, WAWO_ON_HANDSHAKE), -WAWO_EPROTO)
+        return
     if seat_of(e).call[<int>WAWO_ON_HANDSHAKE] != NULL:
         deliver_other(ep, e)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import socket
 from typing import TYPE_CHECKING
 
 from . import system
@@ -16,17 +15,21 @@ if TYPE_CHECKING:
 
 
 class Adoption:
-    """Booked; the socket is ours."""
+    """Its socket is ours when it is booked: the descriptor is put into `given` then."""
 
-    def __init__(self, branch: Branch, share: Share, sock: socket.socket) -> None:
+    def __init__(self, branch: Branch, share: Share, family: int) -> None:
         self._branch = branch
         self._share = share
-        self._sock = sock
+        self._family = family
+        self.given: list[int] = []
 
     def run(self, dead: bool) -> None:
         """On the loop, posted."""
-        branch, share, sock = self._branch, self._share, self._sock
+        branch, share = self._branch, self._share
+        if not branch.endpoint.came(branch, share):
+            return
         branch.loop.room()
+        sock = system.own(self.given.pop(), self._family)
         server = branch.endpoint.is_server
         link = Link(branch, share)
         if branch.stopping and branch.endpoint.over():

@@ -122,10 +122,9 @@ class Branch:
     def post_look(self) -> None:
         """Something changed that it must act on. Any thread."""
         with self.endpoint.lock:
-            if self._look_posted:
-                return
-            self._look_posted = True
-        self.loop.post(self._look)
+            if not self._look_posted:
+                self.loop.post(self._look)  # first: a signal's handler may raise here
+                self._look_posted = True
 
     def _look(self, dead: bool) -> None:
         with self.endpoint.lock:

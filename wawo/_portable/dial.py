@@ -37,6 +37,8 @@ class Request:
     def run(self, dead: bool) -> None:
         """On the loop, posted."""
         branch, share = self._branch, self._share
+        if not branch.endpoint.came(branch, share):
+            return
         branch.loop.room()
         link = Link(branch, share)
         if branch.stopping or share.state != CONNECTING:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import _socket
 import errno
 import socket
 import threading
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Final, cast, final
 
 from . import adopt, dial, system
@@ -23,6 +24,7 @@ from .words import CLOSED, TlsWish
 if TYPE_CHECKING:
     import ssl
 
+_DETACH: Final = _socket.socket.detach  # of C: no signal's handler comes between it and what keeps the descriptor
 _UNNAMED: Final = "unix:"
 
 
@@ -90,12 +92,13 @@ class Endpoint:
         if isinstance(address, str):
             self.unix_names = (address, _UNNAMED)
         branch = self.branches[0 if loop < 0 else loop % len(self.branches)]
-        with self.lock:
-            if self.stopping:
+        listener = Listener(branch, sock.family, loop >= 0)
+        taken = map(_DETACH, (sock,))
+        with self.lock:  # the call waits for it
+            if self.stopping or not branch.loop.post(listener.start):
                 raise OSError(errno.ENOTCONN, "listening: closing or closed")
+            listener.given += taken  # this and what follows at once: a signal's handler may raise before it
             branch.assigned += 1
-        listener = Listener(branch, system.own(sock.detach(), sock.family), loop >= 0)
-        branch.loop.post(listener.start)
 
     def connect(
         self,
@@ -112,25 +115,22 @@ class Endpoint:
         what = f"connecting to {host}" + (f" port {port}" if port else "")
         if local is not None and local[0] and system.parse(local[0], local[1]) is None:
             raise OSError(errno.EINVAL, f"{what}: invalid argument")
-        self._book_or_raise(branch, what)
         share = Share(self, loop)
         share.wish = tls
         handle = connection_new(share, extra)
-        self.publish(share)
         request = dial.Request(branch, share, host, port, local, timeout or self.options.connect_timeout)
-        loop.post(request.run)
+        self._bring(branch, share, request.run, [], (), what)
         return handle
 
     def adopt(self, sock: socket.socket, extra: object, tls: TlsWish | None = None) -> Connection:
         """Take over a connected socket; on failure it stays the caller's, untouched."""
         loop = self.threads.least_loaded()
         branch = self.branches[loop.index]
-        self._book_or_raise(branch, "taking the socket over")
         share = Share(self, loop)
         share.wish = tls
         handle = connection_new(share, extra)
-        self.publish(share)
-        loop.post(adopt.Adoption(branch, share, system.own(sock.detach(), sock.family)).run)
+        adoption = adopt.Adoption(branch, share, sock.family)
+        self._bring(branch, share, adoption.run, adoption.given, map(_DETACH, (sock,)), "taking the socket over")
         return handle
 
     def stop(self, drain: float) -> None:
@@ -212,14 +212,49 @@ class Endpoint:
     def unpublish(self, share: Share) -> None:
         self._table.pop(share.id, None)
 
-    def _book_or_raise(self, branch: Branch, what: str) -> None:
-        error = self.book(branch, None, False)
-        if error == errno.ENOBUFS and self._take_place():
-            error = self.book(branch, None, False)
+    def _bring(
+        self,
+        branch: Branch,
+        share: Share,
+        call: Callable[[bool], None],
+        bag: list[int],
+        taken: Iterable[int],
+        what: str,
+    ) -> None:
+        """Book a connection, call its loop, and put what is taken for it into the bag; or raise, with nothing done.
+
+        A signal's handler may raise behind any call. So all that counts stands behind the last one, and what the loop
+        is called for waits for the lock, and asks with came()."""
+        with self.lock:
+            error = self._refuses()
+            if error == errno.ENOBUFS and self._take_place():
+                error = self._refuses()
+            if not error and not branch.loop.post_all((call,), 1):
+                error = errno.ENOTCONN
+            if not error:
+                bag += taken
+                self._count += 1
+                branch.assigned += 1
+                self._table[share.id] = share
+                return
         if error == errno.ENOTCONN:
             raise OSError(error, f"{what}: closing or closed")
         if error:
             raise OSError(error, f"{what}: a pool or a queue is at its limit")
+
+    def _refuses(self) -> int:
+        """Why there can be no further connection. Under the lock."""
+        if self.stopping:
+            return errno.ENOTCONN
+        return errno.ENOBUFS if self._count >= self.options.max_connections else 0
+
+    def came(self, branch: Branch, share: Share) -> bool:
+        """Whether what _bring posted was booked too. Loop."""
+        with self.lock:
+            if share.id in self._table:
+                return True
+        branch.loop.add_load(-1)
+        return False
 
     def _take_place(self) -> bool:
         """Whether this is the OnClose of one of its connections that still had its place."""

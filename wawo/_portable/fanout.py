@@ -78,14 +78,16 @@ def _cast(endpoint: Endpoint, branch: Branch, shares: list[Share], wire: bytes, 
         branch.stats["broadcasts_skipped"] += skipped
         return accepted
     calls: list[Callable[[bool], None]] = []
-    for share in shares:
-        result, call = share.cast(wire, evict)
-        accepted += result == CAST_ACCEPTED
-        skipped += result == CAST_SKIPPED
-        if call is not None:
-            calls.append(call)
-    if calls:
+    try:
+        for share in shares:
+            result = share.cast(wire, evict, calls)
+            accepted += result == CAST_ACCEPTED
+            skipped += result == CAST_SKIPPED
+        if calls:
+            branch.loop.post_all(calls)
+    except BaseException:  # a signal's handler: perhaps before they were posted, and to be called twice does no harm
         branch.loop.post_all(calls)
+        raise
     endpoint.count_posted(accepted, skipped)
     return accepted
 

@@ -28,12 +28,13 @@ _BACKOFF_LEAST, _BACKOFF_MOST = 0.01, 1.0
 class Listener(Sock):
     """A listening socket on its loop."""
 
-    __slots__ = ("_backoff", "_branch", "_burst", "_paused", "_retry", "_stays", "_taken", "_waiting")
+    __slots__ = ("_backoff", "_branch", "_burst", "_family", "_paused", "_retry", "_stays", "_waiting", "given")
 
-    def __init__(self, branch: Branch, sock: socket.socket, stays: bool) -> None:
+    def __init__(self, branch: Branch, family: int, stays: bool) -> None:
         super().__init__(branch.loop)
         self._branch = branch
-        self._taken: socket.socket | None = sock  # until it is attached
+        self._family = family
+        self.given: list[int] = []  # its descriptor, until it is attached; under the endpoint's lock
         self._stays = stays
         self._paused = False  # full, or out of descriptors
         self._backoff = 0.0
@@ -43,10 +44,11 @@ class Listener(Sock):
 
     def start(self, dead: bool) -> None:
         """On its loop, posted."""
-        assert self._taken is not None
+        with self._branch.endpoint.lock:
+            if not self.given:
+                return  # listen() came to nothing
         self._branch.listeners.append(self)
-        self.attach(self._taken)
-        self._taken = None
+        self.attach(system.own(self.given.pop(), self._family))
         if dead or self._branch.stopping:
             self.stop()
         else:

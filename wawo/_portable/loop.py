@@ -103,11 +103,12 @@ class Loop:
         """Have it called on the loop's thread; False when that has ended."""
         return self.post_all((call,))
 
-    def post_all(self, calls: Iterable[Call]) -> bool:
-        """The same for several, with one wake-up when all are there."""
+    def post_all(self, calls: Iterable[Call], brings: int = 0) -> bool:
+        """The same for several, with one wake-up when all are there; with how many connections."""
         with self._lock:
             if self._closed:
                 return False
+            self._load += brings  # and the calls, or neither: a signal's handler may raise behind extend()
             self._inbox.extend(calls)
             if self._sleeping:
                 self._wake()  # first: a signal's handler may end this call here

@@ -172,12 +172,13 @@ def step(link: Link) -> None:
 
 def _done(link: Link, tls: Tls) -> None:
     share, inlet = link.share, link.inlet
+    link.branch.stats["handshakes"] += 1
     try:
         share.tls = told.tls_info(tls.object)
     except Exception as error:  # a certificate that was verified and yet cannot be read
-        tls.error = error
+        share.failure = error
+        link.close(operation_of(link), errno.EPROTO)
         return
-    link.branch.stats["handshakes"] += 1
     if link.state != RUNNING:
         return
     link.loop.timers.cancel(link.timer)

@@ -202,15 +202,15 @@ class Share:
             self.posts, self.over, self.posted = None, False, 0
         return posts, over
 
-    def cast(self, wire: bytes, evict: bool) -> tuple[int, Callable[[bool], None] | None]:
-        """A broadcast from another thread: what came of it, and a call that is to be posted to the loop."""
+    def cast(self, wire: bytes, evict: bool, calls: list[Callable[[bool], None]]) -> int:
+        """A broadcast from another thread: what came of it; adds a call that is to be posted to the loop."""
         with self.lock:
             result = self._cast(wire, evict)
-            if result not in (CAST_ACCEPTED, CAST_EVICTED):
-                return result, None
-            before = self.wants
-            self.wants |= WANT_QUEUED | (WANT_SEND if result == CAST_ACCEPTED else WANT_EVICT)
-        return result, None if before & WANT_QUEUED else self._run_wants
+            if result in (CAST_ACCEPTED, CAST_EVICTED):
+                if not self.wants & WANT_QUEUED:
+                    calls.append(self._run_wants)
+                self.wants |= WANT_QUEUED | (WANT_SEND if result == CAST_ACCEPTED else WANT_EVICT)
+        return result
 
     def _cast(self, wire: bytes, evict: bool) -> int:
         if self.state != OPEN or self.shut or not self.shown:
@@ -233,10 +233,10 @@ class Share:
 
     def _want(self, wants: int) -> None:
         with self.lock:
-            before = self.wants
-            self.wants |= wants | WANT_QUEUED
-        if not before & WANT_QUEUED:  # else the call is under way and will see this too
-            self.loop.post(self._run_wants)
+            self.wants |= wants
+            if not self.wants & WANT_QUEUED:  # else the call is under way and will see this too
+                self.loop.post(self._run_wants)  # first: a signal's handler may raise here
+                self.wants |= WANT_QUEUED
 
     def _run_wants(self, dead: bool) -> None:
         with self.lock:
