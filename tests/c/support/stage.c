@@ -228,6 +228,18 @@ void stage_open(struct stage *s, const char *backend, unsigned loops)
     ASSERT_EQ(wawo_engine_count(s->threads), loops);
 }
 
+bool stage_rests(struct stage *s)
+{
+    struct wawo_loop_stats before, after;
+    int i;
+
+    wawo_engine_stats(s->threads, 0, &before);
+    for (i = 0; i < 20; i++)
+        kit_tick(__FILE__, __LINE__, "", INT64_MAX);
+    wawo_engine_stats(s->threads, 0, &after);
+    return after.turns - before.turns < 10;
+}
+
 void stage_close(struct stage *s)
 {
     ASSERT_TRUE(wawo_engine_stop(s->threads, kit_deadline_s() * WAWO_SEC));

@@ -61,6 +61,8 @@ void stage_open(struct stage *s, const char *backend, unsigned loops);
 int stage_open_with(struct stage *s, const char *backend, unsigned loops, size_t pool_bytes);
 /* Stops, and checks that nothing of wawo's is left in the process. */
 void stage_close(struct stage *s);
+/* Whether its first loop slept for most of 20 ms: one that waited for its turn to deliver stays awake for a while. */
+bool stage_rests(struct stage *s);
 
 /* Defaults: raw, every kind but SEND and PREPARE_CONNECT listened to, HP-Socket's limits. Change what differs, then start. */
 void party_init(struct party *p, struct stage *s, enum wawo_role role);
