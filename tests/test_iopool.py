@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 from backends import BACKENDS
+from peers import DEADLINE_S
 
 import wawo
+from wawo import _runs
 from wawo.iopool import default_threads
 
 
@@ -88,3 +92,64 @@ def test_default_threads_fit_the_gil(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_dropped_pool_warns_and_ends() -> None:
     with pytest.warns(ResourceWarning, match="IoPool was dropped"):
         wawo.IoPool()
+
+
+def test_close_while_a_component_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever is first: no component is left on threads that have ended."""
+    half, go = threading.Event(), threading.Event()
+    made = _runs.Endpoint
+
+    def slowly(*args: Any) -> object:
+        half.set()
+        assert go.wait(DEADLINE_S)
+        return made(*args)
+
+    pool = wawo.IoPool()
+    server = wawo.TcpServer(wawo.Listener(), io=pool)
+    monkeypatch.setattr(_runs, "Endpoint", slowly)
+    with ThreadPoolExecutor(2) as threads:
+        starting = threads.submit(server.start, "127.0.0.1", 0)
+        assert half.wait(DEADLINE_S)
+        closing = threads.submit(pool.close)
+        threading.Event().wait(0.2)  # close() comes as far as it gets meanwhile
+        go.set()
+        closing.result(DEADLINE_S)
+        assert starting.exception(DEADLINE_S) is None or isinstance(starting.exception(), wawo.StateError)
+    assert pool.closed
+    assert server.state is wawo.ServiceState.STOPPED
+    with pytest.raises(wawo.StateError, match="IoPool is closed"):
+        server.start("127.0.0.1", 0)
+
+
+def test_close_before_a_component_listens() -> None:
+    """Its native side is there by then, and was stopped."""
+    pool = wawo.IoPool()
+
+    class Closes(wawo.TcpServer):
+        def _open(self, *args: Any) -> Any:
+            endpoint = super()._open(*args)
+            threads.submit(pool.close).result(DEADLINE_S)
+            return endpoint
+
+    server = Closes(wawo.Listener(), io=pool)
+    with ThreadPoolExecutor(1) as threads, pytest.raises(wawo.StateError, match="was stopped while it started"):
+        server.start("127.0.0.1", 0)
+    assert server.state is wawo.ServiceState.STOPPED
+
+
+def test_close_in_the_middle_of_a_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A signal handler may do that: it is refused, and the start goes on."""
+    made = _runs.Endpoint
+    refused: list[object] = []
+
+    def interrupted(*args: Any) -> object:
+        with pytest.raises(wawo.StateError, match="while a component starts on it") as caught:
+            pool.close()
+        refused.append(caught.value)
+        return made(*args)
+
+    monkeypatch.setattr(_runs, "Endpoint", interrupted)
+    with wawo.IoPool() as pool, wawo.TcpServer(wawo.Listener(), io=pool) as server:
+        server.start("127.0.0.1", 0)
+        assert len(refused) == 1
+        assert server.state is wawo.ServiceState.STARTED

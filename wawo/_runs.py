@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import errno
 import os
 import sys
 import threading
@@ -16,6 +17,7 @@ import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
+from . import tls as contexts
 from ._core import Endpoint, Threads, after_fork_child
 from .errors import ServiceState, StateError
 from .listener import log_exception
@@ -39,7 +41,7 @@ class Pool(Protocol):
 
     @property
     def native(self) -> Threads: ...
-    def enter(self, run: Run) -> None: ...
+    def enter(self, run: Run, begin: Callable[[Threads], None]) -> None: ...
     def leave(self, run: Run) -> None: ...
     def close(self) -> None: ...
     def end(self, timeout: float) -> bool: ...
@@ -102,12 +104,18 @@ class Run:
         if "OnShutdown" in callbacks[0]:
             last = dict.fromkeys(found["OnShutdown"] for found in callbacks)  # a factory may make the same twice
             callbacks = [{**found, "OnShutdown": self._unless_aborted(list(last))} for found in callbacks]
-        endpoint = Endpoint(role, pool.native, self.component(), callbacks, options, framing, tls)
-        endpoint.on_stopped = self._on_stopped
-        pool.enter(self)
-        running.add(self)
-        self._endpoint = endpoint
-        self._phase = ServiceState.STARTED
+
+        def begin(threads: Threads) -> None:
+            endpoint = Endpoint(role, threads, self.component(), callbacks, options, framing, tls)
+            endpoint.on_stopped = self._on_stopped
+            running.add(self)
+            self._endpoint = endpoint
+            self._phase = ServiceState.STARTED
+
+        pool.enter(self, begin)
+        endpoint = self._endpoint
+        if endpoint is None:  # the pool was closed as soon as it had begun
+            raise OSError(errno.ENOTCONN, os.strerror(errno.ENOTCONN))
         return endpoint
 
     def abort(self) -> None:
@@ -311,6 +319,7 @@ def _after_fork_in_child() -> None:
     running.clear()
     for pool in list(pools):
         pool.forked()
+    contexts.after_fork_child()
     after_fork_child()
 
 

@@ -231,7 +231,10 @@ class Component:
             try:
                 yield run
             except BaseException as error:
+                began = run.state is not ServiceState.STARTING
                 run.abort()
+                if began and isinstance(error, OSError) and error.errno == errno.ENOTCONN:  # its IoPool was closed
+                    raise StateError(f"this {type(self).__name__} was stopped while it started") from None
                 if isinstance(error, WawoError) or not isinstance(error, Exception):
                     raise
                 raise start_error(error, action, host, port) from error

@@ -5,13 +5,15 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import threading
 import warnings
+from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 from ._core import Threads
 from ._runs import Run, in_background, pools
-from .errors import StateError
+from .errors import ServiceState, StateError
 from .options import DEFAULT_POOL_MEMORY, MIB, TIB, check_backend, check_integer
 
 if TYPE_CHECKING:
@@ -43,6 +45,8 @@ class IoPool:
         self._native: Threads | None = None
         self._runs: set[Run] = set()
         self._gone = "closed"
+        self._closing = False
+        self._lock = threading.RLock()
         if threads is not None:
             check_integer("threads", threads, 1, 256)
         check_integer("pool_memory", pool_memory, MIB, TIB, " bytes")
@@ -86,9 +90,13 @@ class IoPool:
 
         Raises StateError in a callback on one of these threads.
         """
-        runs = list(self._runs)
-        if any(run.in_callback() for run in runs):
-            raise StateError("an IoPool cannot be closed in a callback that runs on it")
+        with self._lock:  # a component that starts on another thread has begun its run by then, or never will
+            runs = list(self._runs)
+            if any(run.in_callback() for run in runs):
+                raise StateError("an IoPool cannot be closed in a callback that runs on it")
+            if any(run.state is ServiceState.STARTING for run in runs):  # a signal came in the middle of it
+                raise StateError("an IoPool cannot be closed while a component starts on it")
+            self._closing = True
         for run in runs:
             run.request(0.0)
         for run in runs:
@@ -116,12 +124,21 @@ class IoPool:
         state = self._gone if self.closed else f"{self.threads} threads, {self.backend}"
         return f"<IoPool {state}>"
 
-    def enter(self, run: Run) -> None:
-        """A run of a component begins here."""
-        self._runs.add(run)
+    def enter(self, run: Run, begin: Callable[[Threads], None]) -> None:
+        """A run of a component begins here, if it can: what ``begin`` raises, and StateError when closed."""
+        with self._lock:
+            native = self.native
+            if self._closing:
+                raise StateError("the IoPool is being closed: make a new one")
+            self._runs.add(run)
+            try:
+                begin(native)
+            except BaseException:
+                self.leave(run)
+                raise
 
     def leave(self, run: Run) -> None:
-        """A run of a component has ended."""
+        """A run of a component has ended. Takes no lock, as Run._end."""
         self._runs.discard(run)
 
     @property
@@ -139,3 +156,4 @@ class IoPool:
         self._native = None
         self._gone = "its parent process's"
         self._runs = set()
+        self._lock = threading.RLock()

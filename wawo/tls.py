@@ -148,6 +148,12 @@ def name_of_host(host: str) -> str | None:
     return None if host.startswith("unix:") else host.partition("%")[0].rstrip(".") or None
 
 
+def after_fork_child() -> None:
+    """In the child after a fork: another thread of the parent may have been looking at a context."""
+    global _lock
+    _lock = threading.Lock()
+
+
 def _has_certificate(context: ssl.SSLContext) -> bool:
     """Whether a server could prove who it is with it. A context does not tell, so it is shown a client in memory."""
     with _lock:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import certificates
 from programs import run
 from systems import NEEDS_FORK
 
@@ -266,3 +267,51 @@ go.set()
 ender.join()
 """
     assert run(backend, program) == ["0", "0"]
+
+
+def test_fork_while_another_thread_looks_at_tls(backend: str) -> None:
+    """Its first look at a context, and at which engine there is, leave nothing locked in the child."""
+    program = """
+warnings.simplefilter("ignore", DeprecationWarning)
+import ssl, weakref
+from wawo import _core, tls
+context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+context.load_cert_chain(sys.argv[2])
+here, go = threading.Event(), threading.Event()
+parent = os.getpid()
+def meet():
+    if os.getpid() == parent:
+        here.set()
+        assert go.wait(15)
+class Contexts(weakref.WeakSet):
+    def add(self, context):
+        meet()
+        super().add(context)
+class Environment(dict):
+    def get(self, *words):
+        meet()
+        return super().get(*words)
+def engine():
+    _core.tls_engine()
+    here.set()  # one that asks nothing
+def look():
+    tls.check_context("tls", context, True)
+def child(work):
+    here.clear(), go.clear()
+    thread = threading.Thread(target=work)
+    thread.start()
+    assert here.wait(15)
+    pid = os.fork()
+    if pid == 0:
+        signal.alarm(15)
+        work()
+        os._exit(0)
+    print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+    go.set()
+    thread.join()
+os.environ = Environment(os.environ)
+child(engine)
+tls._with_certificate = Contexts()
+child(look)
+"""
+    assert run(backend, program, 0, str(certificates.folder() / "server.pem")) == ["0", "0"]

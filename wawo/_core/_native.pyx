@@ -10,7 +10,7 @@ from cpython.ref cimport Py_DECREF
 
 from ._buffers cimport view_new
 from ._connection cimport Connection, connection_of, set_delivered
-from ._tls cimport tls_ended, tls_leftover, tls_new, tls_secure, tls_setup, tls_shaken
+from ._tls cimport tls_ended, tls_forked, tls_leftover, tls_new, tls_secure, tls_setup, tls_shaken
 from ._endpoint cimport BYTES, DECODED, VIEW, Endpoint, Seat, callback_name, count_fork, fork_count, set_sink
 from .c cimport *
 
@@ -382,4 +382,5 @@ def live():
 def after_fork_child():
     """In the child after a fork: close every descriptor of the parent's loops; their handles are dead from then on."""
     count_fork()
+    tls_forked()
     wawo_after_fork_child()

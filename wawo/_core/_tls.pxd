@@ -19,6 +19,7 @@ cdef class Tls:
 
 
 cdef void tls_setup(object protocol_error, object info) noexcept
+cdef bint tls_forked() except -1
 cdef Tls tls_new(tuple wish)
 cdef int tls_secure(Tls t, wawo_share *s, bint start) except? 1
 cdef bint tls_calls_python(Tls t) noexcept

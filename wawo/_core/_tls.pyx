@@ -136,6 +136,13 @@ def tls_engine():
     return ENGINE
 
 
+cdef bint tls_forked() except -1:
+    """In a child after fork: another thread of the parent may have been choosing."""
+    global CHOOSING
+    CHOOSING = threading.Lock()
+    return True
+
+
 # ---- sessions ----
 
 @cython.final
