@@ -8,6 +8,7 @@ import ssl
 from pathlib import Path
 from typing import Any
 
+import certificates
 import pytest
 from peers import DEADLINE_S, Log, dial, echo, eventually, gone, meeting, pattern, read, serving
 from punctual import punctual
@@ -74,6 +75,32 @@ def test_an_agent(backend: str, version: str) -> None:
             finish(peer)
         log.until_count("OnClose")
     assert log.closes() == [CLEAN]
+
+
+def test_a_session_that_cannot_be_made(backend: str) -> None:
+    """The callback hears why, and the connection is what it was."""
+
+    class Broken(ssl.SSLContext):
+        def wrap_bio(self, *given: Any, **named: Any) -> Any:
+            raise OSError(errno.ENODEV, "no card in the reader")
+
+    context = Broken(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificates.folder() / "server.pem")
+    context.sni_callback = lambda *given: None  # which chooses the certificate: nobody looks for one before
+
+    def start(conn: wawo.Connection, data: bytes) -> None:
+        conn.send(b"before")
+        with pytest.raises(OSError, match="no card in the reader"):
+            conn.start_tls(context)
+        assert conn.tls is None
+        conn.send(b"after")
+
+    log = Log(OnReceive=start)
+    with serving(log, backend) as server, dial(server) as peer:
+        for _ in range(2):
+            peer.sendall(b"x")
+            assert read(peer, 11) == b"beforeafter"
+    assert log.raised() == []
 
 
 def test_ourselves_on_both_sides(backend: str) -> None:

@@ -58,37 +58,37 @@ def tls_engine() -> tuple[str, str, str]:
 def begin(link: Link) -> None:
     """It is established: whether it speaks TLS from its first byte on, or not."""
     context = link.branch.endpoint.tls
-    if context is not None:
-        _begin(link, link.share.wish or (context, True, None, None), Ring())
-
-
-def _begin(link: Link, wish: TlsWish, before: Ring) -> None:
-    from .tls import Tls  # only here: a Python without ssl has plain connections
-
-    loop = link.loop
+    if context is None:
+        return
     try:
-        tls = Tls(wish, before, loop)
+        _shake(link, link.share.wish or (context, True, None, None), Ring())
     except Exception as error:
         link.share.failure = error
         link.branch.stats["handshakes_failed"] += 1
         link.end(operation_of(link), errno.EPROTO)
-        return
-    link.tls = tls
+
+
+def start(link: Link, wish: TlsWish) -> None:
+    """The same in a callback, which hears why it cannot be: what it accepted so far goes as it is, and more must not
+    have come in."""
+    out = link.out
+    out.bring_posts()
+    _shake(link, wish, out.ring)
+    out.ring = Ring()
+    link.loop.touch(link)
+    if not link.inlet.idle():
+        intruded(link)
+
+
+def _shake(link: Link, wish: TlsWish, before: Ring) -> None:
+    from .tls import Tls  # only here: a Python without ssl has plain connections
+
+    loop = link.loop
+    tls = link.tls = Tls(wish, before, loop)
     loop.timers.set(link.timer, time.monotonic() + link.branch.endpoint.options.handshake_timeout)
     link.order(RECV, 0)  # paused or not
     if not wish[1]:
         _wait_for_step(link, tls)
-
-
-def start(link: Link, wish: TlsWish) -> None:
-    """The same in a callback: what it accepted so far goes as it is, and more must not have come in."""
-    out, before = link.out, link.out.ring
-    out.bring_posts()
-    out.ring = Ring()
-    _begin(link, wish, before)
-    link.loop.touch(link)
-    if not link.inlet.idle():
-        intruded(link)
 
 
 def intruded(link: Link) -> None:
