@@ -98,7 +98,9 @@ for place in ("before", "behind"):
     times += interrupted(place, lambda: server.start("127.0.0.1", 0))
     server.stop()
     server.start("127.0.0.1", 0)
-    agent = wawo.TcpAgent(wawo.Listener(OnReceive=lambda conn, data: back.release()), max_connections=9)
+    over = threading.Semaphore(0)
+    heard = wawo.Listener(OnReceive=lambda conn, data: back.release(), OnClose=lambda *_: over.release())
+    agent = wawo.TcpAgent(heard, max_connections=9)
     agent.start()
     times += interrupted(place, lambda: agent.connect(*server.address))
     assert (agent.count, agent.connections()) == (0, []), place
@@ -112,12 +114,19 @@ for place in ("before", "behind"):
     times += interrupted(place, lambda: agent.broadcast(b"3"))
     conn.send(b"4")
     assert back.acquire(timeout=10), place
+    for how in ("close", "abort", "shutdown_write"):
+        conn = agent.connect(*server.address)
+        conn.send(b"5")
+        assert back.acquire(timeout=10), place
+        times += interrupted(place, getattr(conn, how))
+        getattr(conn, how)()
+        assert over.acquire(timeout=10), (how, place)
     times += interrupted(place, agent.stop)
     times += interrupted(place, server.stop)
     agent.stop()
     server.stop()
     assert sum(loop["connections"] for loop in agent.stats()["loops"]) == 0, place
-print("interrupted", times >= 12)
+print("interrupted", times >= 18)
 """
 
 

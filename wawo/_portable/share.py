@@ -249,12 +249,13 @@ class Share:
         with self.lock:
             if self.state > OPEN:
                 return False
+            here = self.here()
+            if not here:
+                self._want(WANT_CLOSE)  # first: a signal's handler may raise here
             self.state = CLOSING  # from now on nothing is accepted; what was, still goes out
-        if self.here():
+        if here:
             assert self.link is not None
             self.link.close(OP_CLOSE, 0)
-        else:
-            self._want(WANT_CLOSE)
         return True
 
     def abort(self) -> None:
@@ -272,8 +273,12 @@ class Share:
         with self.lock:
             if self.state > OPEN or self.shut:
                 return
+            if not self.here():
+                self._want(WANT_SHUTDOWN)  # first, as in close()
             self.shut = True
-        self._ask(WANT_SHUTDOWN)
+        if self.here():
+            assert self.link is not None
+            self.link.wanted(WANT_SHUTDOWN)
 
     def flush(self) -> None:
         if self.state == CLOSED:
