@@ -32,7 +32,18 @@ QUICK = Settings(
 )
 SMOKE = Settings(rounds=1, rest_rounds=1, seconds=0.05, warmup=0, aging=0, retries=0, most=100, scale=0.1)
 README = Settings(rounds=5, rest_rounds=3, seconds=0.4, warmup=0.1, aging=0.1, retries=1)
-README_SCENARIOS = ("pingpong", "pipeline", "framed", "sizes", "latency", "fanout", "idle", "connect")
+README_SCENARIOS = (
+    "pingpong",
+    "pipeline",
+    "framed",
+    "sizes",
+    "latency",
+    "fanout",
+    "connect",
+    "tls",
+    "idle",
+    "tls_idle",
+)
 START_SECONDS = 0.3  # of a server and a load
 
 

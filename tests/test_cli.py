@@ -49,6 +49,19 @@ def test_info_from_elsewhere(tmp_path: Path) -> None:
     assert f"wawo      {wawo.__version__}" in done.stdout
 
 
+@pytest.mark.parametrize("engine", ["native", "portable"])
+def test_info_names_every_backend_there_is(engine: str) -> None:
+    if engine == "native" and wawo._core.ENGINE == "portable":
+        pytest.skip("installed without the compiled engine")
+    names = re.findall(r"&wawo_backend_(\w+)", (CHECKOUT / "wawo/_core/io/backend.c").read_text())
+    assert {"epoll", "iocp", "kqueue", "poll", "uring"} <= set(names)
+    told = shell("-m", "wawo", "info", WAWO_ENGINE=engine).stdout
+    for name in names:
+        assert len(re.findall(rf"(?:^backends|^ +) *{name}: (?:yes|no \(.+\))", told, re.M)) == 1, told
+    if sys.platform == "linux":
+        assert "iocp: no (only on Windows, by the compiled engine)\n" in told
+
+
 def test_info_shows_a_forced_backend() -> None:
     name = BACKENDS[-1]
     assert f"{name}: yes, chosen (WAWO_BACKEND)" in shell("-m", "wawo", "info", WAWO_BACKEND=name).stdout

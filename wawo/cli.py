@@ -24,6 +24,15 @@ OK, FAILED, USAGE = 0, 1, 2
 
 FRAMINGS: dict[str, Callable[[], Framing]] = {"raw": Raw, "length": LengthPrefixed}
 
+# Where each backend is: `wawo info` also names those that other systems have.
+SYSTEMS = {
+    "kqueue": "macOS and the BSDs",
+    "uring": "Linux, by the compiled engine",
+    "epoll": "Linux",
+    "iocp": "Windows, by the compiled engine",
+    "poll": "systems other than Windows",
+}
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code: 0 done, 1 failed, 2 wrong usage."""
@@ -122,10 +131,13 @@ def _info(arguments: argparse.Namespace) -> int:
     except (ValueError, OSError) as error:
         failure = error
     reason = "WAWO_BACKEND" if os.environ.get("WAWO_BACKEND") else "the best that works here"
-    for position, (name, works, why, on_request) in enumerate(_core.backends()):
+    here = _core.backends()
+    for position, (name, works, why, on_request) in enumerate(here):
         mark = f"no ({why})" if not works else f"yes, chosen ({reason})" if name == chosen else "yes"
         note = ", only on request" if works and on_request and name != chosen else ""
         print(f"{'' if position else 'backends':10}{name}: {mark}{note}")
+    for name in sorted(SYSTEMS.keys() - {row[0] for row in here}):
+        print(f"{'':10}{name}: no (only on {SYSTEMS[name]})")
     if failure is not None:
         print(f"{'':10}none chosen: {failure}")
     else:

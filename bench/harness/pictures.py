@@ -39,6 +39,7 @@ BARS = {
     ("sizes", 3): "one at a time\n64 KiB",
     ("fanout", 1): "broadcast\n16 a turn",
     ("connect", 0): "connect,\necho, close",
+    ("tls", 0): "TLS 1.3\n64 B",
 }
 
 

@@ -38,9 +38,13 @@ CPU = (
     Row("sizes", "{title}, `view=True`", wawo="wawo view", only=(3, 5)),
     Row("fanout", "broadcast to 1,000 connections, {title}, each delivery"),
     Row("connect", "connect, one echo, close"),
+    Row("tls", "TLS 1.3, {title} ping-pong, 50 connections"),
 )
 LATENCY = (Row("latency", "p50 at {title}", "p50_us"), Row("latency", "p99 at {title}", "p99_us"))
-MEMORY = (Row("idle", "user memory of an idle connection", "bytes_per_connection", "B"),)
+MEMORY = (
+    Row("idle", "user memory of an idle connection", "bytes_per_connection", "B"),
+    Row("tls_idle", "the same with TLS 1.3", "bytes_per_connection", "B"),
+)
 
 ALT = {
     "cpu": "CPU time of a message as a multiple of raw C's, by scenario and library",
