@@ -627,6 +627,9 @@ TEST_EACH_BACKEND(detach_of_many_at_once, backend)
         r->ops->detach(r->backend, &s[i], i % 2 != 0);
     for (i = 0; i < MANY; i++)
         rig_detached(r, &s[i]);
+    for (i = 0; i < 3; i++)
+        rig_turn(r, 2 * WAWO_MSEC);
+    ASSERT_EQ(r->count, 0u);
     for (i = 0; i < MANY; i++)
         kit_close(fds[i]);
     ASSERT_EQ(kit_open_fds(), before);

@@ -102,11 +102,12 @@ TEST_EACH_BACKEND(two_filters_upper_limit, backend)
     len += put(wire + len, 9, 8);
     len += put(wire + len, 1, 17);
     kit_write(fd, wire, len);
+    ASSERT_EQ(kit_read_end(fd, NULL), 0);
+    kit_close(fd); /* it would wait for our FIN */
     party_wait(&server, WAWO_ON_CLOSE, 1);
     ASSERT_EQ(party_count(&server, WAWO_ON_RECEIVE), 1);
     ASSERT_EQ(server.error, EMSGSIZE);
     ASSERT_EQ(server.operation, WAWO_OP_RECEIVE);
-    kit_close(fd);
     party_finish(&server);
     stage_close(&s);
 }

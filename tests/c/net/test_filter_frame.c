@@ -263,10 +263,11 @@ TEST_EACH_BACKEND(over_limit_behind_a_pause, backend)
     ASSERT_EQ(party_count(&server, WAWO_ON_CLOSE), 0u);
     ASSERT_EQ(party_count(&server, WAWO_ON_RECEIVE), 1u);
     ASSERT_TRUE(wawo_share_pause(server.last, false));
+    ASSERT_EQ(kit_read_end(fd, NULL), 0);
+    kit_close(fd); /* it would wait for our FIN */
     party_wait(&server, WAWO_ON_CLOSE, 1);
     ASSERT_EQ(server.error, EMSGSIZE);
     ASSERT_EQ(server.closed_received, 50u);
-    kit_close(fd);
     party_close(&s, &server);
 }
 

@@ -86,6 +86,7 @@ void rig_detach(struct rig *r, struct wawo_sock *s, bool reset)
 {
     r->ops->detach(r->backend, s, reset);
     rig_detached(r, s);
+    rig_quiet(r, s);
 }
 
 /* What was under way before the detach may still come, and is dropped here. */
@@ -95,8 +96,7 @@ void rig_detached(struct rig *r, struct wawo_sock *s)
     unsigned i, kept;
     bool gone = false;
 
-    while (!gone) {
-        rig_turn(r, 10 * WAWO_MSEC);
+    for (;;) {
         for (i = kept = 0; i < r->count; i++) {
             struct wawo_done *d = &r->pending[i];
 
@@ -114,10 +114,12 @@ void rig_detached(struct rig *r, struct wawo_sock *s)
                 wawo_os_close(d->fd);
         }
         r->count = kept;
+        if (gone)
+            break;
         ASSERT_LT(wawo_os_now_ns(), until);
+        rig_turn(r, 10 * WAWO_MSEC);
     }
     ASSERT_EQ(s->fd, -1);
-    rig_quiet(r, s);
     wawo_ring_clear(&s->out, &r->heap);
     wawo_table_close(&r->table, s->id);
 }
