@@ -81,6 +81,8 @@ static inline void stand_deliver(struct stand *t, struct run *r)
         t->take(t, e, r);
         if (e->owned)
             wawo_chunk_drop(e->chunk);
+        if (e->kind == WAWO_ON_HANDSHAKE)
+            wawo_tls_told(&t->conn);
     }
     t->net.batch.count = 0;
 }
@@ -97,7 +99,8 @@ static inline void stand_read(struct stand *t, const uint8_t *p, size_t len, str
     in = (struct wawo_span){chunk, chunk->data, len};
     while (in.len > 0 && r->end == 0) {
         n = t->conn.filter->cfg->ops->input(t->conn.filter, &t->conn, &in);
-        WAWO_CHECK(n < 0 || (size_t)n == in.len || ((size_t)n < in.len && wawo_conn_full(&t->conn)));
+        WAWO_CHECK(n < 0 || (size_t)n == in.len ||
+                   ((size_t)n < in.len && (wawo_conn_full(&t->conn) || t->conn.pauses != 0)));
         stand_deliver(t, r);
         r->end = n < 0 ? (int)n : -t->conn.broken;
         if (n > 0) {

@@ -11,7 +11,7 @@ from typing import Any
 
 import certificates
 import pytest
-from peers import Log, dial, echo, eventually, read, run_program
+from peers import Log, dial, echo, eventually, gone, read, run_program
 from secure import (
     Frozen,
     agency,
@@ -70,6 +70,30 @@ def test_a_snapshot_that_fails_is_the_end(backend: str, monkeypatch: pytest.Monk
         assert (str(conn.error), conn.tls) == ("cannot be read", None)
         stats = server.stats()
         assert (stats["handshakes"], stats["handshakes_failed"]) == (1, 0)
+
+
+def test_the_snapshot_of_a_session_that_fails_at_once(backend: str, version: str) -> None:
+    """The end of the handshake, two messages and a record that is none, in one read: a session that failed would not
+    tell any more what was agreed on, and the connection would end without a word of all that."""
+    log = Log()
+    context = pin(server_context(clients=True), version)
+    with secured(log, backend, context) as server, dial(server) as sock:
+        peer = Frozen(client_context("client"))
+        last = peer.step()
+        while not peer.done:
+            sock.sendall(last)
+            last = peer.step(sock.recv(1 << 16))
+        sock.sendall(last + peer.seal(b"one") + peer.seal(b"two") + b"\x17\3\3\0\x40" + b"x" * 64)
+        gone(sock)
+        log.until_count("OnClose")
+        told = log.conn().tls
+    assert log.names()[:2] == ["OnAccept", "OnHandShake"]
+    assert log.received() == b"onetwo"
+    assert log.closes() == [(wawo.Operation.RECEIVE, errno.EPROTO)]
+    assert isinstance(log.conn().error, ssl.SSLError)
+    assert told is not None
+    assert told.version == version
+    assert (told.peer_certificate_der or b"").startswith(b"\x30\x82")
 
 
 def test_there_is_none_before_the_handshake_and_without_tls(backend: str) -> None:

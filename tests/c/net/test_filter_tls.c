@@ -125,6 +125,31 @@ TEST_EACH_BACKEND(tls_joins_small_messages, backend)
     party_close(&s, &server);
 }
 
+static void ask_whether_it_stands(struct party *p, const struct wawo_event *e, struct actor *a)
+{
+    (void)p, (void)a;
+    if (e->kind == WAWO_ON_HANDSHAKE)
+        ASSERT_EQ(wawo_tls_of(e->share->conn)->fault, WAWO_TLS_FINE);
+}
+
+/* A session that has failed does not tell any more what was agreed on: it opens nothing before that was asked. */
+TEST_EACH_BACKEND(tls_tells_of_the_handshake_first, backend)
+{
+    static const uint8_t all[] = {'H', 'D', 0, 1, (uint8_t)~'a', '?'};
+    struct stage s;
+    struct party server;
+    int fd;
+
+    open_server(&s, &server, backend, ask_whether_it_stands);
+    party_start(&server);
+    fd = kit_connect(server.port);
+    kit_write(fd, all, sizeof all);
+    party_wait(&server, WAWO_ON_HANDSHAKE, 1);
+    party_wait(&server, WAWO_ON_RECEIVE, 1);
+    kit_close(fd);
+    party_close(&s, &server);
+}
+
 /* A session has buffers as long as it is busy: neither from its handshake on, nor when its connection rests. */
 TEST_EACH_BACKEND(tls_buffers_of_the_busy, backend)
 {

@@ -346,6 +346,14 @@ void wawo_tls_stands(struct wawo_conn *c)
     wawo_timer_cancel(&loop->wheel, &c->timer);
     wawo_conn_watch_silence(c);
     wawo_event_add(wawo_net_of(c), WAWO_ON_HANDSHAKE, c)->len = 1;
+    wawo_tls_of(c)->untold = true;
+}
+
+void wawo_tls_told(struct wawo_conn *c)
+{
+    wawo_tls_of(c)->untold = false;
+    if (c->state == WAWO_CONN_OPEN || wawo_conn_reads_on(c))
+        wawo_conn_unpause(c, WAWO_PAUSE_TLS);
 }
 
 /* ---- what its session needs ---- */

@@ -110,6 +110,10 @@ static int step(struct wawo_tls *t, struct wawo_conn *c)
     }
     if (wawo_unlikely(wawo_conn_full(c)) || !has_input(t))
         return 0;
+    if (wawo_unlikely(t->untold)) { /* a session that fails over this would not tell any more what was agreed on */
+        wawo_conn_pause(c, WAWO_PAUSE_TLS);
+        return 0;
+    }
     return open_run(t, c);
 }
 

@@ -95,6 +95,8 @@ static void batch_done(struct wawo_net *net, unsigned count)
                 wawo_share_drop(e->share); /* never got as far as a connection */
         } else if (wawo_unlikely(e->kind == WAWO_ON_PREPARE_CONNECT)) {
             wawo_dial_prepared(e->share->conn, e->error);
+        } else if (wawo_unlikely(e->kind == WAWO_ON_HANDSHAKE && e->len > 0)) {
+            wawo_tls_told(e->share->conn);
         }
     }
     /* Freeing the last connection of an endpoint adds its SHUTDOWN: events that came behind stay. */

@@ -47,6 +47,7 @@ struct wawo_tls {
     bool client : 1; /* it has the first word */
     bool lenient : 1; /* a FIN without close_notify is an end as any other */
     bool ready : 1; /* the handshake is done */
+    bool untold : 1; /* of that nobody heard yet */
     bool granted : 1; /* it is its turn */
     bool begun : 1; /* the handshake was begun */
     bool starting : 1; /* start_tls was called in the batch under delivery */
@@ -89,6 +90,8 @@ int wawo_tls_push(struct wawo_conn *c);
 void wawo_tls_await(struct wawo_conn *c);
 /* The handshake is done. */
 void wawo_tls_stands(struct wawo_conn *c);
+/* That was delivered: what came behind the handshake is next. */
+void wawo_tls_told(struct wawo_conn *c);
 /* Whether it may go on with its handshake in this turn; false: it waits, and receives nothing meanwhile. */
 bool wawo_tls_may_shake(struct wawo_conn *c);
 /* The session has failed, or the stream: from now on nothing is sealed. Returns the code of the first time. */
