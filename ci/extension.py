@@ -20,8 +20,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 CORE = Path("wawo", "_core")
-# For size and time alone: nobody runs it.
-FLAGS = ["-std=c11", "-O1", "-g0", "-fPIC", "-fvisibility=hidden", "-Wall", "-Wextra", "-Werror"]
+# Nobody runs it.
+FLAGS = ["-std=c11", "-O0", "-g0", "-fPIC", "-fvisibility=hidden", "-Wall", "-Wextra", "-Werror"]
 GENERATED = ["-w"]  # Cython's own words
 LINK = {"macos": ["-undefined", "dynamic_lookup"], "freebsd": [], "openbsd": []}
 

@@ -382,11 +382,22 @@ static void leave_out(const char *name)
     left_out[left_out_count++] = name;
 }
 
+static bool is_left_out(const char *name)
+{
+    for (size_t i = 0; i < left_out_count; i++) {
+        size_t all = strlen(name), len = strlen(left_out[i]);
+
+        if (len == all || (left_out[i][0] == '/' && len < all))
+            if (strcmp(name + all - len, left_out[i]) == 0)
+                return true;
+    }
+    return false;
+}
+
 static bool wanted(const char *name, char **filters)
 {
-    for (size_t i = 0; i < left_out_count; i++)
-        if (strcmp(name, left_out[i]) == 0)
-            return false;
+    if (is_left_out(name))
+        return false;
     if (*filters == NULL)
         return true;
     for (; *filters != NULL; filters++)
@@ -414,7 +425,7 @@ static int usage(void)
          "  FILTER  run the tests whose name contains it (any of several)\n"
          "  -l      list the names and do nothing else\n"
          "  -v      print passed tests too\n"
-         "  -x NAME leave the test of that full name out\n"
+         "  -x NAME leave the test of that full name out, or with /NAME those that end so\n"
          "  -1      run the first match in this process, without a deadline: for a debugger\n"
          "  -r NAME run the test of that full name in the same way");
     return 2;
