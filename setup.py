@@ -30,7 +30,7 @@ WINDOWS_PYTHON = os.environ.get("WAWO_WINDOWS_PYTHON") or ""
 PLATFORM = "win32" if WINDOWS_PYTHON else sys.platform
 SYSTEM = next((name for name in MANIFEST["SOURCES"] if PLATFORM.startswith(name)), PLATFORM)  # freebsd14
 
-SANITIZER = ["-O1", "-g", "-fno-omit-frame-pointer", "-UNDEBUG", "-DWAWO_DEBUG"]
+SANITIZER = ["-O1", "-g1", "-fno-omit-frame-pointer", "-UNDEBUG", "-DWAWO_DEBUG"]
 
 # mode: (flags of the compiler, flags of the linker)
 MODES = {

@@ -61,7 +61,7 @@ STRICT = [
     f"-I{FUZZ.parent}",
 ]
 
-SANITIZER = ["-O1", "-fno-omit-frame-pointer", "-DWAWO_DEBUG"]
+SANITIZER = ["-O1", "-g1", "-fno-omit-frame-pointer", "-DWAWO_DEBUG"]
 
 ASAN: tuple[list[str], dict[str, str]] = (
     [*SANITIZER, "-fsanitize=address,undefined", "-fno-sanitize-recover=all"],
@@ -106,7 +106,7 @@ CPUS: dict[str, tuple[list[str], list[str]]] = {
     "s390x": (["-target", "s390x-linux-musl"], ["qemu-s390x-static"]),  # big-endian
 }
 UB_TRAP = ["-fsanitize=undefined", "-fsanitize-trap=undefined"]
-CPU_FLAGS = ["-O1", "-DWAWO_DEBUG", *UB_TRAP, "-static"]  # with -O2 zig needs more than twice as long
+CPU_FLAGS = ["-O1", "-g1", "-DWAWO_DEBUG", *UB_TRAP, "-static"]  # with -O2 zig needs more than twice as long
 # Slower, but how much is not known: a deadline that is hit for that says nothing.
 EMULATED = {"WAWO_TEST_DEADLINE": "90"}
 # The names of tests that qemu's translation of system calls, or Wine, cannot run, each with what is missing.
@@ -286,7 +286,7 @@ def run_on_cpu(cpu: str, filters: list[str], *, build_only: bool) -> int:
 
 def run_on_target(name: str, wanted: str | None, filters: list[str], *, build_only: bool) -> int:
     target = TARGETS[name]
-    flags = ["-O1" if target.runner else "-O0", "-DWAWO_DEBUG"]
+    flags = ["-O1" if target.runner else "-O0", "-g1", "-DWAWO_DEBUG"]
     if (wanted or target.compiler) == "zig":
         compiler, folder = [find_zig(), "cc", *target.flags], f"{name}-zig"
     else:

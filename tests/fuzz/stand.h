@@ -100,7 +100,7 @@ static inline void stand_read(struct stand *t, const uint8_t *p, size_t len, str
     while (in.len > 0 && r->end == 0) {
         n = t->conn.filter->cfg->ops->input(t->conn.filter, &t->conn, &in);
         WAWO_CHECK(n < 0 || (size_t)n == in.len ||
-                   ((size_t)n < in.len && (wawo_conn_full(&t->conn) || t->conn.pauses != 0)));
+                   ((size_t)n < in.len && (wawo_conn_full(&t->conn) || t->conn.pauses == WAWO_PAUSE_TLS)));
         stand_deliver(t, r);
         r->end = n < 0 ? (int)n : -t->conn.broken;
         if (n > 0) {

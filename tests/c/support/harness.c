@@ -387,9 +387,8 @@ static bool is_left_out(const char *name)
     for (size_t i = 0; i < left_out_count; i++) {
         size_t all = strlen(name), len = strlen(left_out[i]);
 
-        if (len == all || (left_out[i][0] == '/' && len < all))
-            if (strcmp(name + all - len, left_out[i]) == 0)
-                return true;
+        if ((len == all || (left_out[i][0] == '/' && len < all)) && strcmp(name + all - len, left_out[i]) == 0)
+            return true;
     }
     return false;
 }

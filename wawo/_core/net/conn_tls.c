@@ -352,8 +352,7 @@ void wawo_tls_stands(struct wawo_conn *c)
 void wawo_tls_told(struct wawo_conn *c)
 {
     wawo_tls_of(c)->untold = false;
-    if (c->state == WAWO_CONN_OPEN || wawo_conn_reads_on(c))
-        wawo_conn_unpause(c, WAWO_PAUSE_TLS);
+    wawo_conn_unpause(c, WAWO_PAUSE_TLS);
 }
 
 /* ---- what its session needs ---- */
